@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all the set-up themselves; nothing needs to be activated.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+ARGS ?=
+# A build isolated from whatever the caller's environment says about Python paths.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: setup demo test check bench lint clean
+
+setup: .venv/dev.stamp  ## everything that tests and demo need, into .venv
+
+demo: .venv/demo.stamp  ## route a workload through Envoy, the router and four engines
+	$(BIN)/headway demo $(ARGS)
+
+test: .venv/dev.stamp lint  ## every test, lint and types included
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/dev.stamp lint  ## the fast loop, under two minutes
+	$(BIN)/pytest -m "not slow" -x -q $(ARGS)
+
+bench: .venv/dev.stamp  ## print the figures of the README
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	touch $@
+
+.venv/dev.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ .venv/demo.stamp
