@@ -98,7 +98,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The request waits in the router; a later outcome settles it, by ``deadline_s`` at the latest."""
+    """The request waits in the router; a later outcome settles it by ``deadline_s``."""
 
     request_id: str
     deadline_s: float
