@@ -1,0 +1,222 @@
+"""The table of every series the router exports: name, kind, help, labels, buckets.
+
+Every label has a closed set of values.  ``pool`` takes the configured pools' names and ``""``,
+where no pool could be told (an unknown model, an unreadable body).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from headway_core.outcomes import Reason, ShedReason
+
+
+class Kind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    READING = "gauge, read on request"
+    """Never set: taken from ``metrics.Readings`` when the page is rendered."""
+
+
+class RequestOutcome(StrEnum):
+    """How a request was settled; each request counts once."""
+
+    PLACED = "placed"
+    SHED = "shed"
+    REJECTED = "rejected"
+    """Bad input, refused at the edge."""
+    CANCELLED = "cancelled"
+    """The client left before there was an answer."""
+    ANSWERED = "answered"
+    """By the router itself: ``GET /v1/models``."""
+
+
+class Phase(StrEnum):
+    """Where the router's own time goes, per request."""
+
+    PARSE = "parse"
+    HASH = "hash"
+    PLACE = "place"
+    ENCODE = "encode"
+
+
+class FirstTokenOutcome(StrEnum):
+    MATCHED = "matched"
+    UNKNOWN = "unknown"
+    """No such request here: it had ended, or its other stream reached another router."""
+    IGNORED = "ignored"
+    """The request has no placement that a first token could say anything about."""
+
+
+class ScrapeOutcome(StrEnum):
+    OK = "ok"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    """Another status than 200, a broken connection, or a text without one known metric."""
+
+
+class ReloadOutcome(StrEnum):
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+    """It has problems, so the last good configuration stays."""
+
+
+class EndpointCondition(StrEnum):
+    READY = "ready"
+    DRAINING = "draining"
+    UNREACHABLE = "unreachable"
+
+
+POOL = "a pool's name"
+REJECT_REASON = "a reason of `headway_router.openai`"
+Values = type[StrEnum] | str
+"""An enumeration, or words for a set that configuration or another module closes."""
+
+_TTFT_BUCKETS_S = (
+    *(0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0),
+    *(10.0, 20.0, 40.0, 80.0, 160.0),
+)
+_PHASE_BUCKETS_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 1e-1)
+_HELD_BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_LAG_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
+_SCRAPE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One family of series."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: Mapping[str, Values] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        "headway_requests_total",
+        Kind.COUNTER,
+        "Requests, counted once each when they are settled.",
+        {"pool": POOL, "outcome": RequestOutcome},
+    ),
+    Row(
+        "headway_shed_total",
+        Kind.COUNTER,
+        "Requests refused by policy, when the refusal is sent.",
+        {"pool": POOL, "reason": ShedReason},
+    ),
+    Row(
+        "headway_rejected_total",
+        Kind.COUNTER,
+        "Requests refused for bad input, when the refusal is sent.",
+        {"reason": REJECT_REASON},
+    ),
+    Row(
+        "headway_decisions_total",
+        Kind.COUNTER,
+        "Placements, by why the endpoint was chosen.",
+        {"pool": POOL, "reason": Reason},
+    ),
+    Row(
+        "headway_predicted_prompt_tokens_total",
+        Kind.COUNTER,
+        "Prompt tokens of placed requests, as estimated when they are placed.",
+        {"pool": POOL},
+    ),
+    Row(
+        "headway_predicted_hit_tokens_total",
+        Kind.COUNTER,
+        "Those of them that were predicted to be cached on the chosen endpoint.",
+        {"pool": POOL},
+    ),
+    Row(
+        "headway_fallbacks_total",
+        Kind.COUNTER,
+        "Requests that the gateway moved to their second endpoint, when the first token tells.",
+        {"pool": POOL},
+    ),
+    Row(
+        "headway_held_seconds",
+        Kind.HISTOGRAM,
+        "Time a held request waited in the router, when it is placed or shed.",
+        {"pool": POOL},
+        _HELD_BUCKETS_S,
+    ),
+    Row(
+        "headway_ttft_seconds",
+        Kind.HISTOGRAM,
+        "From a request's arrival to its first token, when the first-token tap reports it.",
+        {"pool": POOL},
+        _TTFT_BUCKETS_S,
+    ),
+    Row(
+        "headway_first_tokens_total",
+        Kind.COUNTER,
+        "Reports of the first-token tap.",
+        {"outcome": FirstTokenOutcome},
+    ),
+    Row(
+        "headway_phase_seconds",
+        Kind.HISTOGRAM,
+        "The router's own work on a request, per phase, when the phase ends.",
+        {"phase": Phase},
+        _PHASE_BUCKETS_S,
+    ),
+    Row("headway_streams_open", Kind.GAUGE, "External-processing streams that are open."),
+    Row(
+        "headway_leases_outstanding",
+        Kind.READING,
+        "Charges taken and not returned; 0 when no request is in flight.",
+    ),
+    Row(
+        "headway_held_requests",
+        Kind.READING,
+        "Requests that wait in the router.",
+        {"pool": POOL},
+    ),
+    Row(
+        "headway_endpoints",
+        Kind.READING,
+        "Endpoints of the fleet, by what is known of them.",
+        {"pool": POOL, "state": EndpointCondition},
+    ),
+    Row(
+        "headway_endpoints_stale",
+        Kind.READING,
+        "Endpoints whose last scrape is older than the policy's bound, or that had none.",
+        {"pool": POOL},
+    ),
+    Row(
+        "headway_scrapes_total",
+        Kind.COUNTER,
+        "Reads of engines' metrics, when each ends.",
+        {"outcome": ScrapeOutcome},
+    ),
+    Row(
+        "headway_scrape_seconds",
+        Kind.HISTOGRAM,
+        "Duration of a successful scrape, request and parsing.",
+        buckets=_SCRAPE_BUCKETS_S,
+    ),
+    Row(
+        "headway_config_reloads_total",
+        Kind.COUNTER,
+        "Reads of the configuration, when each ends.",
+        {"outcome": ReloadOutcome},
+    ),
+    Row(
+        "headway_config_problems",
+        Kind.READING,
+        "Problems of the last configuration read; above 0, an older one is in force.",
+    ),
+    Row(
+        "headway_event_loop_lag_seconds",
+        Kind.HISTOGRAM,
+        "How late a timer of the event loop fires, sampled all the time.",
+        buckets=_LAG_BUCKETS_S,
+    ),
+)

@@ -1,0 +1,192 @@
+"""Counts what the router does, as the series of ``metric_table``.
+
+What the core already knows (leases, held requests, endpoints) is read when Prometheus asks, and
+costs a request nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from headway_core.outcomes import Held, Outcome, Placed, Shed
+from headway_router.metric_table import (
+    TABLE,
+    EndpointCondition,
+    FirstTokenOutcome,
+    Kind,
+    Phase,
+    ReloadOutcome,
+    RequestOutcome,
+    Row,
+    ScrapeOutcome,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_ROWS = {row.name: row for row in TABLE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """The state of the core and of the configuration at one instant."""
+
+    leases_outstanding: int = 0
+    held: Mapping[str, int] = field(default_factory=dict)
+    """By pool, as the next two."""
+    endpoints: Mapping[tuple[str, EndpointCondition], int] = field(default_factory=dict)
+    stale_endpoints: Mapping[str, int] = field(default_factory=dict)
+    config_problems: int = 0
+
+
+class Metrics:
+    """The series of one router, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = self._counter("headway_requests_total")
+        self._shed = self._counter("headway_shed_total")
+        self._rejected = self._counter("headway_rejected_total")
+        self._decisions = self._counter("headway_decisions_total")
+        self._prompt_tokens = self._counter("headway_predicted_prompt_tokens_total")
+        self._hit_tokens = self._counter("headway_predicted_hit_tokens_total")
+        self._fallbacks = self._counter("headway_fallbacks_total")
+        self._first_tokens = self._counter("headway_first_tokens_total")
+        self._scrapes = self._counter("headway_scrapes_total")
+        self._reloads = self._counter("headway_config_reloads_total")
+        self._held_s = self._histogram("headway_held_seconds")
+        self._ttft_s = self._histogram("headway_ttft_seconds")
+        self.scrape_s = self._histogram("headway_scrape_seconds")
+        self.event_loop_lag_s = self._histogram("headway_event_loop_lag_seconds")
+        self.streams_open = self._gauge("headway_streams_open")
+        """``with metrics.streams_open.track_inprogress(): ...`` or ``inc`` and ``dec``."""
+        phase_s = self._histogram("headway_phase_seconds")
+        self.phase_s: Mapping[Phase, Histogram] = {p: phase_s.labels(p) for p in Phase}
+        """Bound once, as each request observes all of them: ``phase_s[Phase.HASH].observe(t)``."""
+        self.read_from(Readings)
+
+    def read_from(self, source: Callable[[], Readings]) -> None:
+        """Take the readings from here on from ``source``, called once for each page."""
+        if old := getattr(self, "_readings", None):
+            self.registry.unregister(old)
+        self._readings = _ReadingsCollector(source)
+        self.registry.register(self._readings)
+
+    def page(self) -> bytes:
+        """The page in Prometheus' text format, as ``CONTENT_TYPE`` says."""
+        return generate_latest(self.registry)
+
+    def outcome(self, outcome: Outcome, *, prompt_tokens: int, held_s: float | None = None) -> None:
+        """Count what the core answered.  A ``Held`` counts when it is settled.
+
+        ``held_s`` is the time it was held; None: it never was.
+        """
+        match outcome:
+            case Placed(decision=decision):
+                pool = decision.pool
+                self._requests.labels(pool, RequestOutcome.PLACED).inc()
+                self._decisions.labels(pool, decision.reason).inc()
+                self._prompt_tokens.labels(pool).inc(prompt_tokens)
+                self._hit_tokens.labels(pool).inc(decision.chosen.hit_tokens)
+            case Shed(reason=reason, decision=shed_decision):
+                pool = shed_decision.pool if shed_decision else ""
+                self._requests.labels(pool, RequestOutcome.SHED).inc()
+                self._shed.labels(pool, reason).inc()
+            case Held():
+                return
+        if held_s is not None:
+            self._held_s.labels(pool).observe(held_s)
+
+    def rejected(self, reason: str) -> None:
+        """The edge refused bad input.  ``reason`` is from a closed set, never the client's text."""
+        self._requests.labels("", RequestOutcome.REJECTED).inc()
+        self._rejected.labels(reason).inc()
+
+    def cancelled(self, pool: str = "") -> None:
+        """The client left before there was an answer."""
+        self._requests.labels(pool, RequestOutcome.CANCELLED).inc()
+
+    def answered(self) -> None:
+        """The router answered by itself, without an engine."""
+        self._requests.labels("", RequestOutcome.ANSWERED).inc()
+
+    def first_token(
+        self, outcome: FirstTokenOutcome, *, pool: str = "", ttft_s: float | None = None
+    ) -> None:
+        """The tap reported a first token, ``ttft_s`` after its request had arrived."""
+        self._first_tokens.labels(outcome).inc()
+        if ttft_s is not None:
+            self._ttft_s.labels(pool).observe(ttft_s)
+
+    def fallback(self, pool: str) -> None:
+        """The gateway used the second endpoint, and the charge has moved there."""
+        self._fallbacks.labels(pool).inc()
+
+    def scraped(self, outcome: ScrapeOutcome) -> None:
+        self._scrapes.labels(outcome).inc()
+
+    def reloaded(self, outcome: ReloadOutcome) -> None:
+        self._reloads.labels(outcome).inc()
+
+    def _counter(self, name: str) -> Counter:
+        row = _row(name, Kind.COUNTER)
+        counter = Counter(name, row.help, tuple(row.labels), registry=self.registry)
+        _start_at_zero(counter, row)
+        return counter
+
+    def _gauge(self, name: str) -> Gauge:
+        return Gauge(name, _row(name, Kind.GAUGE).help, registry=self.registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        row = _row(name, Kind.HISTOGRAM)
+        return Histogram(
+            name, row.help, tuple(row.labels), buckets=row.buckets, registry=self.registry
+        )
+
+
+class _ReadingsCollector(Collector):
+    def __init__(self, source: Callable[[], Readings]) -> None:
+        self._source = source
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        now = self._source()
+        yield _reading("headway_leases_outstanding", [((), now.leases_outstanding)])
+        yield _reading("headway_held_requests", _by_pool(now.held))
+        yield _reading("headway_endpoints", now.endpoints.items())
+        yield _reading("headway_endpoints_stale", _by_pool(now.stale_endpoints))
+        yield _reading("headway_config_problems", [((), now.config_problems)])
+
+
+def _by_pool(numbers: Mapping[str, int]) -> Iterable[tuple[tuple[str], int]]:
+    return (((pool,), number) for pool, number in numbers.items())
+
+
+def _reading(name: str, series: Iterable[tuple[Sequence[str], int]]) -> GaugeMetricFamily:
+    row = _row(name, Kind.READING)
+    family = GaugeMetricFamily(name, row.help, labels=tuple(row.labels))
+    for labels, value in series:
+        family.add_metric(labels, value)
+    return family
+
+
+def _row(name: str, kind: Kind) -> Row:
+    row = _ROWS[name]
+    if row.kind is not kind:
+        raise ValueError(f"{name} is a {row.kind}, not a {kind}")
+    return row
+
+
+def _start_at_zero(counter: Counter, row: Row) -> None:
+    """A series that appears with its first event has no rate: start those we can name at 0."""
+    if len(row.labels) == 1 and not isinstance(values := next(iter(row.labels.values())), str):
+        for value in values:
+            counter.labels(value)
