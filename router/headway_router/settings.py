@@ -1,0 +1,144 @@
+"""Flags and environment of ``headway router`` become one frozen, validated value.
+
+A flag wins over its variable: ``--grpc-port`` over ``HEADWAY_GRPC_PORT``.
+"""
+
+import argparse
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from headway_router.errors import InvalidSettings
+
+ENVIRONMENT_PREFIX = "HEADWAY_"
+LOOPBACK = "127.0.0.1"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseModel):
+    """Each field is a flag; its description is the flag's help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    config: Path
+    """folder of ModelPool and RoutingPolicy documents; watched for changes"""
+    host: str = Field(default=LOOPBACK, min_length=1)
+    """address that ext_proc, health and metrics listen on; 0.0.0.0 in a container"""
+    grpc_port: Port = 9002
+    """ext_proc; 0 takes a free port, as for the others"""
+    grpc_health_port: Port = 9003
+    """grpc.health.v1, for probes"""
+    metrics_port: Port = 9090
+    """Prometheus metrics at /metrics"""
+    debug_port: Port = 9091
+    """state as JSON at /debug; always on 127.0.0.1"""
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
+    """a longer request body is refused with 413"""
+    drain_timeout_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    """how long open streams may take to end after SIGTERM"""
+    scrape_min_ms: float = Field(default=100.0, ge=10, allow_inf_nan=False)
+    """interval between reads of a busy engine's metrics"""
+    scrape_max_ms: float = Field(default=2000.0, ge=10, allow_inf_nan=False)
+    """the same for an idle engine; above 5000 ms views go stale"""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """debug logs every request"""
+    single_destination: bool = False
+    """name one endpoint, for gateways that read the destination header as one address"""
+
+    @field_validator("config")
+    @classmethod
+    def _is_a_folder(cls, path: Path) -> Path:
+        if not path.is_dir():
+            raise ValueError(f"no such folder: {path}")
+        return path
+
+    @model_validator(mode="after")
+    def _scrape_bounds_in_order(self) -> "Settings":
+        if self.scrape_min_ms > self.scrape_max_ms:
+            raise ValueError(
+                f"--scrape-min-ms is {self.scrape_min_ms:g}, above --scrape-max-ms,"
+                f" {self.scrape_max_ms:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "Settings":
+        """Where a port may be shared, two servers on it would each get half of the traffic."""
+        ports = {name: getattr(self, name) for name in type(self).model_fields if "_port" in name}
+        for name, port in ports.items():
+            if port and (same := [other for other in ports if ports[other] == port]) != [name]:
+                raise ValueError(f"{' and '.join(map(_flag, same))} are both {port}")
+        return self
+
+    @property
+    def scrape_min_s(self) -> float:
+        return self.scrape_min_ms / 1000
+
+    @property
+    def scrape_max_s(self) -> float:
+        return self.scrape_max_ms / 1000
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Flags over environment over defaults.
+
+    Raises:
+        InvalidSettings: naming each flag or variable, what was wrong and what is allowed.
+        SystemExit: for ``--help`` and for an unknown flag, as argparse does.
+    """
+    given = {k: v for k, v in vars(_parser().parse_args(arguments)).items() if v is not None}
+    variables = {
+        name: environment[variable]
+        for name in Settings.model_fields
+        if (variable := ENVIRONMENT_PREFIX + name.upper()) in environment
+    }
+    try:
+        return Settings.model_validate(variables | given)
+    except ValidationError as error:
+        raise InvalidSettings(_problems(error, given.keys())) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headway router",
+        description="The endpoint picker: an Envoy external processor.",
+        epilog=f"Each flag is also read from {ENVIRONMENT_PREFIX}<NAME>, such as"
+        f" {ENVIRONMENT_PREFIX}GRPC_PORT.",
+    )
+    for name, field in Settings.model_fields.items():
+        help_text = field.description or ""
+        if not field.is_required():
+            help_text += f" (default: {field.default})"
+        if field.annotation is bool:
+            action: dict[str, object] = {"action": argparse.BooleanOptionalAction}
+        else:
+            action = {"metavar": name.rpartition("_")[2].upper()}
+        parser.add_argument(_flag(name), default=None, help=help_text, **action)  # type: ignore[arg-type]
+    return parser
+
+
+def _problems(error: ValidationError, flags: Collection[str]) -> list[str]:
+    problems = []
+    for problem in error.errors():
+        message = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            problems.append(message)
+            continue
+        name = str(problem["loc"][0])
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        source = _flag(name) if name in flags else variable
+        match problem["type"]:
+            case "missing":
+                problems.append(f"{_flag(name)} (or {variable}) is required")
+            case "value_error":
+                problems.append(f"{source}: {message}")
+            case _:
+                problems.append(f"{source}: {message}, not {problem['input']!r}")
+    return problems
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
