@@ -1,0 +1,47 @@
+"""Every error the simulator raises on purpose.
+
+    SimulatorError
+    ├── InvalidEngineConfig     a setting of an engine is out of range
+    ├── InvalidEngineRequest    the engine cannot serve this request, now or ever
+    ├── TimeRanBackwards        a driver named an instant that is over
+    └── UnknownProfile          no engine profile of that name
+
+All are raised at the door, before any state has changed.
+"""
+
+from collections.abc import Iterable
+
+
+class SimulatorError(ValueError):
+    """The caller gave the simulator something it cannot work with."""
+
+
+class InvalidEngineConfig(SimulatorError):
+    """A setting of an engine is out of range."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field} must be {allowed}, got {value!r}")
+        self.field = field
+
+
+class InvalidEngineRequest(SimulatorError):
+    """The engine cannot serve this request, now or ever."""
+
+    def __init__(self, request_id: str, reason: str) -> None:
+        super().__init__(f"request {request_id!r}: {reason}")
+        self.request_id = request_id
+
+
+class TimeRanBackwards(SimulatorError):
+    """A driver named an instant that is over."""
+
+    def __init__(self, wanted_ns: int, now_ns: int) -> None:
+        super().__init__(f"the engine has reached {now_ns} ns, it cannot go back to {wanted_ns} ns")
+
+
+class UnknownProfile(SimulatorError):
+    """No engine profile of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no engine profile {name!r}; known: {', '.join(sorted(known))}")
+        self.name = name
