@@ -1,0 +1,95 @@
+"""Where Envoy connects to: one cluster per pool, and one that holds every router process."""
+
+from collections.abc import Sequence
+
+from headway_router.envoy.fields import (
+    Json,
+    circuit_breakers,
+    extension,
+    http_options,
+    members,
+    seconds,
+)
+from headway_router.envoy.filters import REQUEST_ID_METADATA, ROUTER_CLUSTER
+from headway_router.envoy.gateway import Gateway, GatewayPolicy, UpstreamPool
+
+DESTINATION_HEADER = "x-gateway-destination-endpoint"
+ENGINE_IDLE_TIMEOUT_S = 4
+"""vLLM closes idle connections after 5 s; reusing one that is being closed resets the request."""
+CONNECT_TIMEOUT_S = 2
+
+_POLICIES = "extensions.load_balancing_policies"
+
+
+def clusters(gateway: Gateway) -> list[Json]:
+    pools = [_pool_cluster(gateway.policy, pool) for pool in gateway.pools]
+    return [*pools, _router_cluster(gateway.routers)] if gateway.routers else pools
+
+
+def cluster_name(pool: UpstreamPool) -> str:
+    return f"pool:{pool.name}"
+
+
+def _pool_cluster(policy: GatewayPolicy, pool: UpstreamPool) -> Json:
+    """The endpoints of a pool; the destination header names members, first and second choice.
+
+    An address that is no member falls back to round robin, as does a request without the header.
+    """
+    lb_policy = _round_robin()
+    if policy is GatewayPolicy.ROUTED:
+        lb_policy = {
+            "typed_extension_config": extension(
+                "load_balancing_policies.override_host",
+                f"{_POLICIES}.override_host.v3.OverrideHost",
+                override_host_sources=[{"header": DESTINATION_HEADER}],
+                fallback_policy={"policies": [_round_robin()]},
+            )
+        }
+    return {
+        **members(cluster_name(pool), pool.endpoints),
+        "connect_timeout": seconds(CONNECT_TIMEOUT_S),
+        "load_balancing_policy": {"policies": [lb_policy]},
+        "circuit_breakers": circuit_breakers(),
+        "typed_extension_protocol_options": http_options(
+            explicit_http_config={"http_protocol_options": {}},
+            common_http_protocol_options={"idle_timeout": seconds(ENGINE_IDLE_TIMEOUT_S)},
+        ),
+    }
+
+
+def _round_robin() -> Json:
+    config = extension(
+        "load_balancing_policies.round_robin", f"{_POLICIES}.round_robin.v3.RoundRobin"
+    )
+    return {"typed_extension_config": config}
+
+
+def _router_cluster(routers: Sequence[str]) -> Json:
+    """Every router process is one host, chosen by request id.
+
+    No panic routing: failing open is better than asking a router that is not ready.
+    """
+    cluster = {
+        **members(ROUTER_CLUSTER, routers),
+        "connect_timeout": seconds(CONNECT_TIMEOUT_S),
+        "lb_policy": "MAGLEV",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "circuit_breakers": circuit_breakers(),
+        "typed_extension_protocol_options": http_options(
+            explicit_http_config={"http2_protocol_options": {}},
+            hash_policy=[{"header": {"header_name": REQUEST_ID_METADATA}}],
+        ),
+    }
+    return {**cluster, "health_checks": [_health_check()]} if len(routers) > 1 else cluster
+
+
+def _health_check() -> Json:
+    """With several routers a dead one is left out, instead of failing open for its share."""
+    return {
+        "timeout": "2s",
+        "interval": "2s",
+        "no_traffic_interval": "2s",
+        "unhealthy_threshold": 2,
+        "healthy_threshold": 1,
+        "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"},
+    }

@@ -1,0 +1,127 @@
+"""HTTP in: what clients may not set, which pool a request belongs to, what happens on failure."""
+
+from headway_router.envoy.clusters import DESTINATION_HEADER, cluster_name
+from headway_router.envoy.fields import Json, extension, seconds, socket_address
+from headway_router.envoy.filters import router_filters
+from headway_router.envoy.gateway import Gateway, UpstreamPool
+
+POOL_HEADER = "x-headway-pool"
+
+REMOVED_HEADERS = (
+    # Where a request goes is decided here, also while failing open.
+    DESTINATION_HEADER,
+    "x-gateway-destination-endpoint-subset",
+    "x-gateway-destination-endpoint-served",
+    "x-prefiller-host-port",
+    "x-encoder-hosts-ports",
+    "x-data-parallel-host-port",
+    "x-kv-cache-source-host-port",
+    POOL_HEADER,
+    # What steers a vLLM engine; the router sets these itself.
+    "x-session-id",
+    "x-vllm-priority",
+    "x-data-parallel-rank",
+    "endpoint-load-metrics-format",
+    # The router's name for an exchange, hence unique: Envoy makes one and returns it.
+    "x-request-id",
+)
+"""Request headers that no client may set; removed before any filter runs."""
+
+RETRY_AFTER_S = 5
+"""What a client is told while no router answers for several pools: a restart takes that long."""
+
+
+def listener(gateway: Gateway) -> Json:
+    manager = extension(
+        "filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="inference",
+        normalize_path=True,
+        always_set_request_id_in_response=True,
+        # A held request and a long prefill are silent; the router's own time-out comes first.
+        stream_idle_timeout=seconds(2 * gateway.message_timeout_s),
+        request_headers_timeout="10s",
+        early_header_mutation_extensions=[_remove_headers()],
+        route_config={
+            "virtual_hosts": [{"name": "pools", "domains": ["*"], "routes": _routes(gateway)}]
+        },
+        http_filters=[*router_filters(gateway), _forward()],
+    )
+    return {
+        "name": "inference",
+        "address": socket_address(gateway.listener),
+        "per_connection_buffer_limit_bytes": gateway.body_limit_bytes,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _remove_headers() -> Json:
+    return extension(
+        "http.early_header_mutation.header_mutation",
+        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove": header} for header in REMOVED_HEADERS],
+    )
+
+
+def _forward() -> Json:
+    return extension(
+        "filters.http.router",
+        "extensions.filters.http.router.v3.Router",
+        suppress_envoy_headers=True,
+    )
+
+
+def _routes(gateway: Gateway) -> list[Json]:
+    """One route per pool, by the header that the router sets, and a default.
+
+    The default is what requests meet when no router has answered: the pool if there is only one,
+    else a 503, because a wrong pool is worse than none.
+    """
+    if len(gateway.pools) == 1:
+        return [{"match": {"prefix": "/"}, "route": _route_to(gateway.pools[0])}]
+    by_header = [
+        {
+            "match": {
+                "prefix": "/",
+                "headers": [{"name": POOL_HEADER, "string_match": {"exact": pool.name}}],
+            },
+            "route": _route_to(pool),
+        }
+        for pool in gateway.pools
+    ]
+    return [*by_header, _no_router()]
+
+
+def _route_to(pool: UpstreamPool) -> Json:
+    """No limit on a response's length; one retry, only while there is no response header.
+
+    The retry goes to the second address of the router's answer, else to another endpoint.
+    """
+    return {
+        "cluster": cluster_name(pool),
+        "timeout": "0s",
+        "retry_policy": {
+            "retry_on": "connect-failure,reset",
+            "num_retries": 1,
+            "retry_host_predicate": [
+                extension(
+                    "retry_host_predicates.previous_hosts",
+                    "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                )
+            ],
+            "host_selection_retry_max_attempts": 5,
+        },
+    }
+
+
+def _no_router() -> Json:
+    body = '{"error":{"message":"no router is available","type":"Service Unavailable","code":503}}'
+    headers = {"retry-after": str(RETRY_AFTER_S), "content-type": "application/json"}
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 503, "body": {"inline_string": body}},
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
+        ],
+    }

