@@ -3,6 +3,8 @@
     SimulatorError
     ├── InvalidEngineConfig     a setting of an engine is out of range
     ├── InvalidEngineRequest    the engine cannot serve this request, now or ever
+    ├── InvalidTrace            a trace file is missing, or a line of it does not fit
+    ├── InvalidWorkload         a parameter of a workload is out of range
     ├── TimeRanBackwards        a driver named an instant that is over
     └── UnknownProfile          no engine profile of that name
 
@@ -10,6 +12,7 @@ All are raised at the door, before any state has changed.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SimulatorError(ValueError):
@@ -30,6 +33,23 @@ class InvalidEngineRequest(SimulatorError):
     def __init__(self, request_id: str, reason: str) -> None:
         super().__init__(f"request {request_id!r}: {reason}")
         self.request_id = request_id
+
+
+class InvalidTrace(SimulatorError):
+    """A trace file is missing, or a line of it does not fit."""
+
+    def __init__(self, path: Path, reason: str, line: int | None = None) -> None:
+        where = f"{path}" if line is None else f"{path}, line {line}"
+        super().__init__(f"{where}: {reason}")
+        self.line = line
+
+
+class InvalidWorkload(SimulatorError):
+    """A parameter of a workload is out of range."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field} must be {allowed}, got {value!r}")
+        self.field = field
 
 
 class TimeRanBackwards(SimulatorError):

@@ -1,7 +1,6 @@
-"""Text for prompts: equal prefixes of segments give equal bytes, and nothing else does.
+"""Text for prompts: equal segments give equal bytes, in every process.
 
-Four bytes per token, as the engine's built-in tokenizer counts them: three letters and a space,
-or a line break where a segment ends (so that no segment is a prefix of another).
+Four bytes per token, as the engine's built-in tokenizer counts them: three letters and a space.
 """
 
 from functools import lru_cache
