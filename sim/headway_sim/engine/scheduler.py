@@ -8,8 +8,9 @@ step lets it catch up as far as the token budget goes: a decode by one, a prefil
 2. Then waiting requests, unless somebody was preempted.  The first that does not fit stops
    admission for all behind it.
 
-Source: ``vllm/v1/core/sched/{scheduler,async_scheduler}.py`` of 0.32.0, for text models without
-speculative decoding, pipeline parallelism or KV connectors.
+Source: ``vllm/v1/core/sched/{scheduler,async_scheduler}.py`` of 0.32.0 and 0.33.0 (the latter where
+they differ: priority preemption, adapter slots), for text models without speculative decoding,
+pipeline parallelism or KV connectors.
 """
 
 from dataclasses import dataclass, field
@@ -158,7 +159,7 @@ class Scheduler:
 
     def _admit_waiting(self, batch: Batch, threshold: int) -> None:
         max_loras = self._config.max_loras
-        adapters = {s.request.adapter for s in batch.scheduled} - {None} if max_loras else set()
+        adapters = {s.request.adapter for s in self.running} - {None} if max_loras else set()
         passed_over = []
         while (
             len(self.waiting) > 0
