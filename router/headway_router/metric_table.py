@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from headway_core.outcomes import Reason, ShedReason
+from headway_router.errors import RejectReason
 
 
 class Kind(StrEnum):
@@ -71,7 +72,6 @@ class EndpointCondition(StrEnum):
 
 
 POOL = "a pool's name"
-REJECT_REASON = "a reason of `headway_router.openai`"
 Values = type[StrEnum] | str
 """An enumeration, or words for a set that configuration or another module closes."""
 
@@ -113,7 +113,7 @@ TABLE: tuple[Row, ...] = (
         "headway_rejected_total",
         Kind.COUNTER,
         "Requests refused for bad input, when the refusal is sent.",
-        {"reason": REJECT_REASON},
+        {"reason": RejectReason},
     ),
     Row(
         "headway_decisions_total",

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from headway_core.outcomes import Held, Outcome, Placed, Shed
+from headway_router.errors import RejectReason
 from headway_router.metric_table import (
     TABLE,
     EndpointCondition,
@@ -106,8 +107,8 @@ class Metrics:
         if held_s is not None:
             self._held_s.labels(pool).observe(held_s)
 
-    def rejected(self, reason: str) -> None:
-        """The edge refused bad input.  ``reason`` is from a closed set, never the client's text."""
+    def rejected(self, reason: RejectReason) -> None:
+        """The edge refused bad input."""
         self._requests.labels("", RequestOutcome.REJECTED).inc()
         self._rejected.labels(reason).inc()
 

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from headway_router.errors import InvalidSettings
+from headway_router.settings import parse
+
+
+def test_only_the_folder_is_required_and_nothing_listens_beyond_this_machine(
+    tmp_path: Path,
+) -> None:
+    settings = parse(["--config", str(tmp_path)], {})
+    assert settings.config == tmp_path
+    assert settings.host == "127.0.0.1"
+    ports = settings.grpc_port, settings.grpc_health_port, settings.metrics_port
+    assert (*ports, settings.debug_port) == (9002, 9003, 9090, 9091)
+    assert (settings.scrape_min_s, settings.scrape_max_s) == (0.1, 2.0)
+
+
+def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default(tmp_path: Path) -> None:
+    environment = {
+        "HEADWAY_CONFIG": str(tmp_path),
+        "HEADWAY_GRPC_PORT": "1",
+        "HEADWAY_METRICS_PORT": "2",
+        "HEADWAY_SINGLE_DESTINATION": "true",
+    }
+    settings = parse(["--grpc-port", "0"], environment)
+    assert (settings.grpc_port, settings.metrics_port) == (0, 2)
+    assert settings.single_destination
+
+
+def test_every_problem_is_named_with_what_is_allowed(tmp_path: Path) -> None:
+    arguments = ["--config", str(tmp_path / "missing"), "--grpc-port", "99999"]
+    with pytest.raises(InvalidSettings) as refused:
+        parse(arguments, {"HEADWAY_LOG_LEVEL": "loud"})
+    assert refused.value.problems == (
+        f"--config: no such folder: {tmp_path / 'missing'}",
+        "--grpc-port: Input should be less than or equal to 65535, not '99999'",
+        "HEADWAY_LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error', not 'loud'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--scrape-min-ms", "3000"], "--scrape-min-ms is 3000, above --scrape-max-ms, 2000"),
+        (["--grpc-port", "9090"], "--grpc-port and --metrics-port are both 9090"),
+        (["--drain-timeout-s", "inf"], "--drain-timeout-s: Input should be a finite number"),
+        (["--host", ""], "--host: String should have at least 1 character"),
+        (["--max-body-bytes", "1k"], "--max-body-bytes: Input should be a valid integer"),
+    ],
+)
+def test_a_bad_value_is_refused(arguments: list[str], problem: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        parse(["--config", str(tmp_path), *arguments], {})
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].startswith(problem)
+
+
+def test_free_ports_may_be_asked_for_several_times(tmp_path: Path) -> None:
+    flags = ["--grpc-port", "--grpc-health-port", "--metrics-port", "--debug-port"]
+    settings = parse(["--config", str(tmp_path), *(a for f in flags for a in (f, "0"))], {})
+    assert settings.debug_port == settings.grpc_port == 0
+
+
+def test_without_a_folder_the_flag_and_its_variable_are_named() -> None:
+    with pytest.raises(InvalidSettings, match=r"--config \(or HEADWAY_CONFIG\) is required"):
+        parse([], {})
+
+
+def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        parse(["--help"], {})
+    assert done.value.code == 0
+    page = capsys.readouterr().out
+    for flag in ("--config", "--host", "--debug-port", "--scrape-max-ms", "--single-destination"):
+        assert flag in page
