@@ -1,0 +1,58 @@
+"""What the edge looks up in the fleet per request, indexed once when the fleet is applied."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from headway_core.facts import EndpointId
+from headway_core.policy import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """What a client's model name stands for; aliases of one model are one prefix cache."""
+
+    model: str
+    adapter: str | None = None
+
+
+class Catalogue:
+    """Names of models and addresses of endpoints."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._names: dict[str, ModelName] = {}
+        self._by_host: defaultdict[str, set[EndpointId]] = defaultdict(set)
+        for pool in fleet.pools:
+            for name in (pool.model, *pool.aliases):
+                self._names[name] = ModelName(pool.model)
+            for name in pool.adapters:
+                self._names[name] = ModelName(pool.model, name)
+            for endpoint in pool.endpoints:
+                host = endpoint.endpoint_id.rpartition(":")[0]
+                self._by_host[host].add(endpoint.endpoint_id)
+
+    def model_name(self, requested_model: str) -> ModelName | None:
+        """None: no pool serves it."""
+        return self._names.get(requested_model)
+
+    def endpoints_among(self, addresses: Iterable[str]) -> frozenset[EndpointId]:
+        """Endpoints that a gateway's subset names.
+
+        ``ip:port`` names itself, whether known or not; an address without a port names all
+        known endpoints there (each port of a pod is one).  IPv6 is in brackets if it has a port.
+        """
+        named: set[EndpointId] = set()
+        for address in addresses:
+            if _has_port(address):
+                named.add(address)
+            else:
+                host = f"[{address.strip('[]')}]" if ":" in address else address
+                named |= self._by_host.get(host, set())
+        return frozenset(named)
+
+
+def _has_port(address: str) -> bool:
+    if address.startswith("["):
+        return "]:" in address
+    return address.count(":") == 1

@@ -1,0 +1,1 @@
+"""Bodies of the OpenAI and Anthropic APIs: what routing needs of them, and errors in their form."""

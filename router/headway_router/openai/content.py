@@ -1,0 +1,217 @@
+"""The canonical content of a body: what the engine will see, in its order, as bytes.
+
+Model, adapter and salt, then tools, then role and content of each message, or the prompt.  Two
+bodies that differ in key order, white space or escapes have the same content, and a conversation
+that goes on begins with the content of its past.
+"""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from xxhash import xxh3_128_digest
+
+from headway_router.openai.fields import (
+    missing,
+    optional_list,
+    optional_string,
+    required_list,
+    required_string,
+    wrong_type,
+)
+from headway_router.openai.shapes import Shape
+
+Json = Mapping[str, object]
+
+_RECORD = b"\x1e"
+_FIELD = b"\x1f"
+_TOKEN_ID = "I"
+_TOKEN_ID_BYTES = array(_TOKEN_ID).itemsize
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+_CALL_PARTS = frozenset({"tool_use", "thinking", "redacted_thinking", "refusal", "reasoning"})
+"""Parts without media, which reach the prompt as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """``tokens`` is the prompt's length where the client sent token ids; None: an estimate."""
+
+    parts: tuple[bytes, ...]
+    tokens: int | None = None
+
+    def after(self, *head: str) -> bytes:
+        """All of it as bytes, behind what else tells prompts apart (model, adapter, salt)."""
+        return _RECORD.join((_FIELD.join(h.encode() for h in head), *self.parts))
+
+
+def content_of(shape: Shape, body: Json) -> Content | None:
+    """None: the shape has no known content.
+
+    Raises:
+        RequestRejected: if a field that holds content has a type that no engine takes.
+        orjson.JSONEncodeError: if tools or parts are nested too deeply.
+    """
+    match shape:
+        case Shape.CHAT:
+            return _chat(body)
+        case Shape.COMPLETION:
+            return _completion(body)
+        case Shape.RESPONSE:
+            return _response(body)
+        case Shape.EMBEDDING:
+            return _embedding(body)
+        case Shape.MESSAGE:
+            return _message(body)
+        case Shape.OTHER:
+            return None
+
+
+def _chat(body: Json) -> Content:
+    return Content((*_tools(body), *_turns(required_list(body, "messages"), "messages")))
+
+
+def _message(body: Json) -> Content:
+    messages = _turns(required_list(body, "messages"), "messages")
+    system = body.get("system")
+    if system is not None:
+        messages.insert(0, _FIELD.join((b"system", _text(system, "system"))))
+    return Content((*_tools(body), *messages))
+
+
+def _response(body: Json) -> Content:
+    given = body.get("input")
+    if given is None:
+        raise missing("input")
+    parts = _tools(body)
+    if (instructions := optional_string(body, "instructions")) is not None:
+        parts.append(_FIELD.join((b"system", instructions.encode())))
+    match given:
+        case str():
+            parts.append(_FIELD.join((b"user", given.encode())))
+        case list():
+            parts += _items(given)
+        case _:
+            raise wrong_type("input", "a string or an array of items", given)
+    return Content(tuple(parts))
+
+
+def _completion(body: Json) -> Content:
+    prompt = body.get("prompt")
+    if prompt is None and body.get("prompt_embeds") is None:
+        raise missing("prompt")
+    return Content(()) if prompt is None else _prompt(prompt, "prompt")
+
+
+def _embedding(body: Json) -> Content:
+    if body.get("input") is None:
+        if body.get("messages") is None:
+            raise missing("input")
+        return _chat(body)
+    return _prompt(body["input"], "input")
+
+
+def _prompt(prompt: object, param: str) -> Content:
+    """A text, texts, token ids, or lists of token ids."""
+    match prompt:
+        case str():
+            return Content((prompt.encode(),))
+        case [str(), *_]:
+            return Content(tuple(_string(text, f"{param}.{i}") for i, text in enumerate(prompt)))
+        case [int(), *_]:
+            return Content((_token_ids(prompt, param),), len(prompt))
+        case [list(), *_]:
+            ids = tuple(_token_ids(p, f"{param}.{i}") for i, p in enumerate(prompt))
+            return Content(ids, sum(map(len, ids)) // _TOKEN_ID_BYTES)
+        case []:
+            return Content(())
+        case _:
+            raise wrong_type(param, "a string, an array of strings, or token ids", prompt)
+
+
+def _token_ids(ids: object, param: str) -> bytes:
+    if not isinstance(ids, list):
+        raise wrong_type(param, "an array of token ids", ids)
+    try:
+        return array(_TOKEN_ID, ids).tobytes()
+    except (TypeError, OverflowError):
+        at, bad = next((i, v) for i, v in enumerate(ids) if not _is_token_id(v))
+        raise wrong_type(f"{param}.{at}", "a token id (an integer >= 0)", bad) from None
+
+
+def _is_token_id(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**32
+
+
+def _string(value: object, param: str) -> bytes:
+    if not isinstance(value, str):
+        raise wrong_type(param, "a string", value)
+    return value.encode()
+
+
+def _tools(body: Json) -> list[bytes]:
+    tools = optional_list(body, "tools")
+    return [_dump(tools)] if tools else []
+
+
+def _turns(messages: list[object], param: str) -> list[bytes]:
+    turns = []
+    for i, message in enumerate(messages):
+        at = f"{param}.{i}"
+        if not isinstance(message, dict):
+            raise wrong_type(at, "an object", message)
+        turns.append(_turn(message, at))
+    return turns
+
+
+def _turn(message: Json, at: str) -> bytes:
+    """Tool calls are part of the turn: without them, all turns without text would look alike."""
+    role = required_string(message, "role", f"{at}.role").encode()
+    content = message.get("content")
+    text = b"" if content is None else _text(content, f"{at}.content")
+    calls = message.get("tool_calls")
+    return _FIELD.join((role, text, _dump(calls)) if calls else (role, text))
+
+
+def _items(items: list[object]) -> list[bytes]:
+    """Items of the Responses API: messages, and others (calls, their results, reasoning)."""
+    parts = []
+    for i, item in enumerate(items):
+        at = f"input.{i}"
+        if not isinstance(item, dict):
+            raise wrong_type(at, "an object", item)
+        parts.append(_turn(item, at) if "role" in item else _dump(item))
+    return parts
+
+
+def _text(content: object, at: str) -> bytes:
+    match content:
+        case str():
+            return content.encode()
+        case list():
+            return _FIELD.join(_part(part, f"{at}.{i}") for i, part in enumerate(content))
+        case _:
+            raise wrong_type(at, "a string, an array of parts, or null", content)
+
+
+def _part(part: object, at: str) -> bytes:
+    match part:
+        case {"type": str(kind), "text": text} if kind in _TEXT_PARTS:
+            return _string(text, f"{at}.text")
+        case {"type": str(kind)} if kind in _TEXT_PARTS:
+            raise missing(f"{at}.text")
+        case {"type": "tool_result", "content": str() | list() as result}:
+            return _text(result, f"{at}.content")
+        case {"type": str(kind)} if kind in _CALL_PARTS:
+            return _dump(part)
+        case dict():
+            # An image is as good as its digest here: its base64 is no text that is tokenized.
+            return xxh3_128_digest(_dump(part))
+        case str():
+            return part.encode()
+        case _:
+            raise wrong_type(at, "an object", part)
+
+
+def _dump(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
