@@ -29,7 +29,7 @@ class FourTerm:
 
     The coefficients come from fits to measured operator tables; ``host_ms`` is the gap between
     two steps in which the CPU prepares the next one.  The form ignores that attention makes late
-    chunks of a long prompt dearer: median error 3-6 %, p95 7-26 %, by accelerator and model.
+    chunks of a long prompt dearer: median error 3-6 %, p95 11-26 %, by accelerator and model.
     """
 
     alpha_ms: float
