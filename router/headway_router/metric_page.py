@@ -1,4 +1,4 @@
-"""Writes ``docs/metrics.md`` from the table: ``python -m headway_router.metric_page > docs/metrics.md``."""
+"""Writes ``docs/metrics.md`` from the table, to standard output when run as a program."""
 
 import sys
 from collections.abc import Iterable
