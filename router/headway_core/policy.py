@@ -86,6 +86,8 @@ class Pool:
     adapters: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     slo: Slo | None = None
+    metrics_path: str = "/metrics"
+    """Where its engines show their metrics; for whoever reads them, the core does not."""
     policy: Policy = field(default_factory=Policy)
 
     @property
