@@ -71,6 +71,7 @@ class BlocksStored:
 
     endpoint_id: EndpointId
     blocks: tuple[int, ...]
+    block_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

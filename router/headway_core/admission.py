@@ -1,0 +1,40 @@
+"""Whether a request may go now, must wait, or is refused: pure checks without state.
+
+A request is shed only by an explicit answer, early, and with a hint when to come back; never by a
+silent timeout (`routing.md` 8.6).
+"""
+
+from collections.abc import Sequence
+
+from headway_core.choice import Prospect
+from headway_core.estimate.work import Work
+from headway_core.facts import Capacity
+from headway_core.ledger import Load
+
+WINDOW_BATCHES = 2
+"""vLLM composes batch n+1 when batch n starts: with less than two batches of prefill dispatched it
+runs dry between a first token and the next dispatch; more only moves the queue to where it cannot
+be reordered."""
+
+
+def fits(load: Load, work: Work, capacity: Capacity, foreign_waiting: int) -> bool:
+    """May this be dispatched on top of what the engine has not prefilled yet?
+
+    An engine without anything to prefill takes any request, however long.
+    """
+    if not load.unprefilled and not foreign_waiting:
+        return True
+    if foreign_waiting and load.unprefilled:
+        return False
+    return load.work.tokens + work.tokens <= WINDOW_BATCHES * capacity.batch_tokens
+
+
+def is_hopeless(prospects: Sequence[Prospect], ttft_s: float | None) -> bool:
+    """Is every candidate predicted to miss the SLO?"""
+    return ttft_s is not None and all(p.candidate.ttft_s > ttft_s for p in prospects)
+
+
+def retry_after_s(prospects: Sequence[Prospect], ttft_s: float | None) -> float:
+    """When the least loaded candidate will have drained enough; at least a second."""
+    soonest = min((p.candidate.ttft_s for p in prospects), default=0.0)
+    return max(1.0, soonest - (ttft_s or 0.0))

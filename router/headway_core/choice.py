@@ -1,0 +1,65 @@
+"""The rule that picks an endpoint among the candidates (`routing.md` 8.3).
+
+    affine = longest predicted hit       (ties: the ring pair first, then the least TTFT)
+    choose the affine one   if P(TTFT <= SLO) there >= p_aff
+    else the least predicted TTFT        (ties: least recently used)
+
+DualMap's rule with a probability in place of its half SLO.  Without an SLO there is nothing that
+would justify waiting for a cache: the least TTFT, which counts hits and queues in one unit.
+
+A prompt shorter than a block has no prefix to find.  What it costs is its decoding, so it goes to
+the endpoint with the fewest requests per weight, unless that would endanger its first token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headway_core.estimate.work import Work
+from headway_core.outcomes import Candidate, Reason
+
+INDIFFERENT_S = 0.02
+"""Below this a difference in TTFT is not worth unbalancing the decode load: one engine step."""
+
+
+@dataclass(slots=True)
+class Prospect:
+    """A candidate, with what the choice and the charge need beside its explanation."""
+
+    candidate: Candidate
+    work: Work
+    is_paired: bool
+    last_used: float
+    requests_per_weight: float
+    """(requests there + this one) / weight."""
+
+    @property
+    def ttft_order(self) -> tuple[float, float]:
+        return (self.candidate.ttft_s, self.last_used)
+
+
+def choose_affine(
+    prospects: Sequence[Prospect], affinity_probability: float
+) -> tuple[Prospect, Reason]:
+    """Pick for a request with a prefix; ``prospects`` is not empty."""
+    affine = min(prospects, key=lambda p: (-p.candidate.hit_tokens, not p.is_paired, *p.ttft_order))
+    probability = affine.candidate.slo_probability
+    if probability is not None and probability >= affinity_probability:
+        return affine, Reason.AFFINE
+    quickest = min(prospects, key=lambda p: p.ttft_order)
+    return quickest, Reason.AFFINE if quickest is affine else Reason.LEAST_TTFT
+
+
+def choose_balanced(
+    prospects: Sequence[Prospect], affinity_probability: float
+) -> tuple[Prospect, Reason]:
+    """Pick for a request without a prefix; ``prospects`` is not empty."""
+    emptiest = min(prospects, key=lambda p: (p.requests_per_weight, *p.ttft_order))
+    quickest = min(prospects, key=lambda p: p.ttft_order)
+    probability = emptiest.candidate.slo_probability
+    if probability is not None:
+        is_safe = probability >= affinity_probability
+    else:
+        is_safe = emptiest.candidate.ttft_s <= quickest.candidate.ttft_s + INDIFFERENT_S
+    if is_safe or emptiest is quickest:
+        return emptiest, Reason.LEAST_BACKLOG
+    return quickest, Reason.LEAST_TTFT

@@ -1,0 +1,107 @@
+"""Everything that is known of one pool, in one place: what the rules read and events change."""
+
+from headway_core.affinity.ladder import Ladder
+from headway_core.backlog import LeastBacklog
+from headway_core.endpoints import EndpointRecord, PoolEndpoints
+from headway_core.estimate.latency import LatencyModel, tier_of
+from headway_core.estimate.work import NO_WORK, Work
+from headway_core.facts import EndpointId, InferenceRequest, Role
+from headway_core.ledger import Ledger
+from headway_core.policy import Pool, PrefixAffinity
+from headway_core.prefix.mirror import Mirror
+from headway_core.queueing.held import HeldQueue
+from headway_core.tracking import Tracked
+
+_TYPICAL_SMOOTHING = 0.05
+
+
+class PoolState:
+    """The parts are public: other modules own the rules, this one keeps the parts consistent."""
+
+    def __init__(self, pool: Pool, endpoints: PoolEndpoints) -> None:
+        self.pool = pool
+        self.endpoints = endpoints
+        self.ladder = Ladder()
+        self.mirror = Mirror()
+        self.latency = LatencyModel()
+        self.ledger = Ledger()
+        self.queues: dict[EndpointId, HeldQueue] = {}
+        self.held = 0
+        self.by_backlog = LeastBacklog()
+        self.by_requests = LeastBacklog()
+        self._typical = NO_WORK
+
+    def apply(self, pool: Pool, now: float) -> list[Tracked]:
+        """Take over a new version of the pool; returns what was held for endpoints now gone."""
+        self.pool = pool
+        joined, gone = self.endpoints.apply(pool.endpoints, now)
+        homeless: list[Tracked] = []
+        for record in gone:
+            endpoint_id = record.endpoint.endpoint_id
+            homeless += self.queues.pop(endpoint_id)
+            self.mirror.remove(endpoint_id)
+            self.latency.remove(endpoint_id)
+            self.by_backlog.remove(endpoint_id)
+            self.by_requests.remove(endpoint_id)
+            self.ledger.drop(endpoint_id)
+        for record in joined:
+            endpoint_id = record.endpoint.endpoint_id
+            self.mirror.add(endpoint_id, record.endpoint.capacity.kv_cache_tokens)
+            self.queues[endpoint_id] = HeldQueue()
+        for record in self.endpoints:
+            self.latency.add(record.endpoint)
+            self.reindex(record.endpoint.endpoint_id)
+        self.held -= len(homeless)
+        return homeless
+
+    def learn_arrival(self, request: InferenceRequest) -> None:
+        """Count a request into the hot prefixes and into what is typical of the pool."""
+        ring = self.endpoints.ring(Role.BOTH)
+        if ring is not None and self.has_prefix(request):
+            self.ladder.record(request.blocks, request.block_tokens, len(ring))
+        old = self._typical.tokens
+        tokens = old + _TYPICAL_SMOOTHING * (request.prompt_tokens - old)
+        self._typical = Work(tokens, tokens * tokens / 2)
+
+    def has_prefix(self, request: InferenceRequest) -> bool:
+        """Is there a prefix that could be cached?"""
+        mode = self.pool.policy.prefix_affinity
+        return bool(request.blocks) and mode is not PrefixAffinity.DISABLED
+
+    def backlog_s(self, endpoint_id: EndpointId) -> float:
+        """Seconds of prefill work dispatched or held there."""
+        work = self.ledger.load(endpoint_id).work.plus(self.queues[endpoint_id].work)
+        return self.latency.work_s(endpoint_id, work)
+
+    def engine_work_ahead(self, endpoint_id: EndpointId, now: float) -> Work:
+        """Dispatched work that is not prefilled yet, less what the engine has done of the first."""
+        load = self.ledger.load(endpoint_id)
+        if not load.unprefilled:
+            return NO_WORK
+        first = next(iter(load.unprefilled.values()))
+        first_s = self.latency.work_s(endpoint_id, first)
+        share = min(1.0, (now - load.progress_since) / first_s) if first_s > 0 else 1.0
+        return load.work.minus(Work(first.tokens * share, first.pairs * share))
+
+    def foreign_waiting(self, record: EndpointRecord, now: float) -> int:
+        """Others' requests in the engine's queue; 0 where the view is stale: unknown is no load."""
+        if record.foreign_waiting and record.is_fresh(now, self.pool.policy.stale_after_s):
+            return record.foreign_waiting
+        return 0
+
+    def foreign_s(self, record: EndpointRecord, now: float) -> float:
+        """Seconds of others' work, at what is typical of this pool."""
+        waiting = self.foreign_waiting(record, now)
+        if not waiting:
+            return 0.0
+        return waiting * self.latency.work_s(record.endpoint.endpoint_id, self._typical)
+
+    def reindex(self, endpoint_id: EndpointId) -> None:
+        """Bring the least-loaded indexes up to date after a change of that endpoint's load."""
+        if endpoint_id not in self.endpoints:
+            return
+        record = self.endpoints[endpoint_id]
+        kind = tier_of(record.endpoint)
+        requests = self.ledger.load(endpoint_id).leases + len(self.queues[endpoint_id])
+        self.by_backlog.update(endpoint_id, kind, self.backlog_s(endpoint_id), record.last_used)
+        self.by_requests.update(endpoint_id, kind, requests, record.last_used)

@@ -1,0 +1,111 @@
+"""Which endpoints a request may choose from, and what each is predicted to cost.
+
+O(candidates), never O(endpoints), unless the policy asks for all or the gateway names a subset.
+"""
+
+from headway_core.choice import Prospect
+from headway_core.estimate.work import prefill_work
+from headway_core.facts import EndpointId, InferenceRequest, Role
+from headway_core.outcomes import Candidate
+from headway_core.policy import CandidateSet
+from headway_core.pool_state import PoolState
+
+HOLDERS = 8
+"""Of the endpoints with the longest hit so many are compared by backlog."""
+FRESH_TRIES = 8
+"""How many of the least loaded endpoints are asked for a fresh view before it is given up."""
+SUBSET_SCAN = 64
+"""A gateway's subset up to this size is looked at as a whole."""
+
+
+def candidate_ids(
+    state: PoolState, request: InferenceRequest, now: float
+) -> tuple[list[EndpointId], tuple[EndpointId, ...]]:
+    """The candidates, and which of them are the ring pair; empty if nobody may serve."""
+    policy, serving = state.pool.policy, state.endpoints.serving
+    allowed = serving
+    if request.allowed_endpoints is not None and not serving <= request.allowed_endpoints:
+        allowed = serving & request.allowed_endpoints
+    if not allowed:
+        return [], ()
+    if not state.has_prefix(request):
+        return _balanced(state, allowed, serving), ()
+    ring = state.endpoints.ring(Role.BOTH)
+    if ring is None:
+        return [], ()
+    key = state.ladder.key(request.blocks, request.block_tokens)
+    pair = ring.pair(key, None if len(allowed) == len(ring) else allowed)
+    if policy.candidates is CandidateSet.ALL:
+        return [*pair, *sorted(allowed.difference(pair))], pair
+    found = list(pair)
+    if policy.candidates is CandidateSet.PAIR_PLUS and state.endpoints.any_fresh(
+        now, policy.stale_after_s
+    ):
+        found += _extras(state, request, allowed, now)
+    return list(dict.fromkeys(found)), pair
+
+
+def _balanced(
+    state: PoolState, allowed: frozenset[EndpointId], serving: frozenset[EndpointId]
+) -> list[EndpointId]:
+    """Per kind of engine the one with the fewest requests and the one with the least backlog."""
+    is_small_subset = allowed is not serving and len(allowed) <= SUBSET_SCAN
+    if is_small_subset or state.pool.policy.candidates is CandidateSet.ALL:
+        return sorted(allowed)
+    found = state.by_requests.least(1, allowed.__contains__)
+    found += state.by_backlog.least(1, allowed.__contains__)
+    return list(dict.fromkeys(found))
+
+
+def _extras(
+    state: PoolState, request: InferenceRequest, allowed: frozenset[EndpointId], now: float
+) -> list[EndpointId]:
+    """The least backlog of each kind, and the longest predicted hit, where the view is fresh."""
+
+    stale_after_s = state.pool.policy.stale_after_s
+
+    def is_fresh(endpoint_id: EndpointId) -> bool:
+        return endpoint_id in allowed and state.endpoints[endpoint_id].is_fresh(now, stale_after_s)
+
+    found = state.by_backlog.least(1, is_fresh, tries=FRESH_TRIES)
+    holders = [e for e in state.mirror.longest(request.blocks, HOLDERS) if is_fresh(e)]
+    if holders:
+        found.append(min(holders, key=state.backlog_s))
+    return found
+
+
+def assess(
+    state: PoolState,
+    request: InferenceRequest,
+    endpoint_id: EndpointId,
+    ttft_left_s: float | None,
+    now: float,
+    *,
+    is_paired: bool = False,
+) -> Prospect:
+    """Predict one candidate; ``ttft_left_s`` is what remains of the SLO, None without one."""
+    record = state.endpoints[endpoint_id]
+    latency, queue = state.latency, state.queues[endpoint_id]
+    hit_tokens = 0
+    if state.has_prefix(request):
+        hit_blocks = state.mirror.hit_blocks(endpoint_id, request.blocks)
+        hit_tokens = min(hit_blocks * request.block_tokens, max(0, request.prompt_tokens - 1))
+    work = prefill_work(request.prompt_tokens, hit_tokens)
+    order = state.pool.policy.flow_control.order
+    ahead_s = latency.work_s(endpoint_id, queue.ahead(order, work.tokens)) if len(queue) else 0.0
+    engine_s = latency.work_s(endpoint_id, state.engine_work_ahead(endpoint_id, now))
+    foreign_s = state.foreign_s(record, now)
+    prefill_s = latency.prefill_s(endpoint_id, work)
+    ttft_s = ahead_s + engine_s + foreign_s + prefill_s
+    probability = None
+    if ttft_left_s is not None:
+        probability = latency.probability_within(endpoint_id, ttft_s, ttft_left_s)
+    seconds = {"queue": ahead_s, "engine": engine_s, "foreign": foreign_s, "prefill": prefill_s}
+    requests = state.ledger.load(endpoint_id).leases + len(queue)
+    return Prospect(
+        candidate=Candidate(endpoint_id, seconds, ttft_s, hit_tokens, probability),
+        work=work,
+        is_paired=is_paired,
+        last_used=record.last_used,
+        requests_per_weight=(requests + 1) / record.endpoint.weight,
+    )

@@ -1,0 +1,72 @@
+"""Which held requests would be served sooner elsewhere; bounded work per pass.
+
+Of the endpoint with most held work the 16 requests whose turn comes last are compared: where each
+stands (a prefix sum over the order) against its arriving now at the least loaded endpoints of the
+pool.  One that gains more than 50 ms moves, once at most (`routing.md` 8.9; DualMap's own form is
+quadratic in the queue).
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from headway_core.choice import Prospect
+from headway_core.estimate.work import Work
+from headway_core.facts import EndpointId
+from headway_core.pool_state import PoolState
+from headway_core.prospects import assess
+from headway_core.tracking import Tracked
+
+WORST = 16
+GAIN_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    entry: Tracked
+    to: Prospect
+
+
+def moves(state: PoolState, now: float) -> list[Move]:
+    """The moves of one pass, at most one to each target: a move changes what the next would see."""
+    source = max(
+        (e for e, queue in state.queues.items() if len(queue)), key=state.backlog_s, default=None
+    )
+    if source is None:
+        return []
+    found: list[Move] = []
+    taken: set[EndpointId] = {source}
+    for entry, wait_s in _worst(state, source, now):
+        best = _best(state, entry, taken, now)
+        if best is not None and wait_s - best.candidate.ttft_s > GAIN_S:
+            found.append(Move(entry, best))
+            taken.add(best.candidate.endpoint_id)
+    return found
+
+
+def _worst(state: PoolState, source: EndpointId, now: float) -> list[tuple[Tracked, float]]:
+    """The last of the order with their predicted TTFT, the very last first."""
+    ordered = state.queues[source].in_order(state.pool.policy.flow_control.order, now)
+    in_engine = state.engine_work_ahead(source, now)
+    ahead = accumulate((e.held_work for e in ordered), Work.plus, initial=in_engine)
+    standing = [
+        (entry, state.latency.work_s(source, work.plus(entry.held_work)))
+        for entry, work in zip(ordered, ahead, strict=False)
+    ]
+    return [s for s in reversed(standing[-WORST:]) if s[0].held and not s[0].held.moved]
+
+
+def _best(state: PoolState, entry: Tracked, taken: set[EndpointId], now: float) -> Prospect | None:
+    """The best of the other ring member and the least loaded endpoint of each kind."""
+    allowed = state.endpoints.serving
+    if entry.request.allowed_endpoints is not None:
+        allowed &= entry.request.allowed_endpoints
+
+    def may_take(endpoint_id: EndpointId) -> bool:
+        return endpoint_id in allowed and endpoint_id not in taken
+
+    ids = state.by_backlog.least(1, may_take)
+    if entry.held is not None:
+        ids += [c.endpoint_id for c in entry.held.decision.candidates if may_take(c.endpoint_id)]
+    left_s = entry.ttft_left_s(now)
+    prospects = [assess(state, entry.request, e, left_s, now) for e in dict.fromkeys(ids)]
+    return min(prospects, key=lambda p: p.ttft_order, default=None)

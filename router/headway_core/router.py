@@ -1,0 +1,207 @@
+"""The routing core: the one object that the gRPC server and the simulator drive.
+
+State is pushed to it, time is an argument, and nothing happens between calls: the driver calls
+``tick`` when ``next_deadline`` is due.  Placing costs O(candidates), never O(endpoints).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count
+from random import Random
+from typing import assert_never
+
+from headway_core.errors import DuplicateRequest
+from headway_core.events import (
+    BlocksRemoved,
+    BlocksStored,
+    CacheCleared,
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    FirstToken,
+    Scraped,
+    Unreachable,
+    UsageReported,
+)
+from headway_core.facts import EndpointId, InferenceRequest
+from headway_core.outcomes import Outcome, Shed, ShedReason
+from headway_core.policy import Fleet
+from headway_core.pool import PoolRouter
+from headway_core.stats import PoolStats, pool_stats
+from headway_core.timers import Timers
+from headway_core.tracking import Tracked
+
+
+class Router:
+    """Many pools: their fleet, ledgers, mirrors, estimates and held queues.
+
+    Every call may settle requests that were held; their outcomes are what it returns.  A request
+    that was placed ends with exactly one of ``Finished``, ``Failed`` and ``Cancelled``; a second
+    one, or one for a request that was shed, changes nothing.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._fleet = Fleet()
+        self._pools: dict[str, PoolRouter] = {}
+        self._by_model: dict[str, PoolRouter] = {}
+        self._by_endpoint: dict[EndpointId, list[PoolRouter]] = {}
+        self._tracked: dict[str, tuple[PoolRouter, Tracked]] = {}
+        self._request_timers = Timers()
+        self._pool_timers = Timers()
+        self._sequence = count()
+        self._settled: list[Outcome] = []
+        self.ignored_events: Counter[str] = Counter()
+        """Events about requests or endpoints that are not known (any more), by kind."""
+
+    @property
+    def fleet(self) -> Fleet:
+        return self._fleet
+
+    @property
+    def leases_outstanding(self) -> int:
+        """Leases taken and not returned, those of pools that left the fleet included."""
+        pools = {id(pool): pool for pool, _ in self._tracked.values()}
+        pools |= {id(pool): pool for pool in self._pools.values()}
+        return sum(pool.state.ledger.outstanding for pool in pools.values())
+
+    @property
+    def held(self) -> int:
+        """Requests that wait for their turn, in all pools."""
+        return sum(pool.state.held for pool in self._pools.values())
+
+    def stats(self, now: float) -> Mapping[str, PoolStats]:
+        """What is known of each pool, by name: for metrics, debug pages and reports."""
+        return {name: pool_stats(pool.state, now) for name, pool in self._pools.items()}
+
+    def apply(self, fleet: Fleet, now: float) -> Sequence[Outcome]:
+        """Swap in a fleet, whole.  Requests in flight keep their leases."""
+        wanted = {pool.name: pool for pool in fleet.pools}
+        for name in [n for n in self._pools if n not in wanted]:
+            self._pools.pop(name).close(now)
+        for name, pool in wanted.items():
+            router = self._pools.get(name)
+            if router is None:
+                router = self._pools[name] = PoolRouter(
+                    pool, self._rng, self._request_timers, self._pool_timers, self._settled
+                )
+            router.apply(pool, now)
+        self._fleet = fleet
+        self._by_model = {m: self._pools[p.name] for p in fleet.pools for m in p.models}
+        self._by_endpoint = {}
+        for pool in fleet.pools:
+            for endpoint in pool.endpoints:
+                holders = self._by_endpoint.setdefault(endpoint.endpoint_id, [])
+                holders.append(self._pools[pool.name])
+        return self._take_settled()
+
+    def place(self, request: InferenceRequest, now: float) -> Outcome:
+        """Choose pool and endpoint, and reserve, in one step.
+
+        ``requested_model`` "" asks for the only pool, where there is only one.
+
+        Raises:
+            DuplicateRequest: if a request with that id has not ended.
+        """
+        if request.request_id in self._tracked:
+            raise DuplicateRequest(request.request_id)
+        pool = self._pool_for(request.requested_model)
+        if pool is None:
+            return Shed(request.request_id, ShedReason.UNKNOWN_MODEL)
+        tracked = pool.track(request, next(self._sequence), now)
+        outcome = pool.route(tracked, now)
+        if not isinstance(outcome, Shed):
+            self._tracked[request.request_id] = (pool, tracked)
+        return outcome
+
+    def observe(self, event: Event, now: float) -> Sequence[Outcome]:
+        """Learn from an event; one about something unknown is counted and ignored."""
+        match event:
+            case FirstToken() | UsageReported() | Finished() | Failed() | Cancelled():
+                self._observe_request(event, now)
+            case Scraped() | Unreachable() | BlocksStored() | BlocksRemoved() | CacheCleared():
+                self._observe_endpoint(event, now)
+            case _:
+                assert_never(event)
+        return self._take_settled()
+
+    def tick(self, now: float) -> Sequence[Outcome]:
+        """Do what is due: expire, rebalance, warm up, end predicted prefills."""
+        for request_id in self._request_timers.pop_due(now):
+            if entry := self._tracked.get(request_id):
+                pool, tracked = entry
+                if outcome := pool.due(tracked, now):
+                    self._settled.append(outcome)
+        for name in dict.fromkeys(self._pool_timers.pop_due(now)):
+            if name in self._pools:
+                self._pools[name].tick(now)
+        return self._take_settled()
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` is due; None: not before something else happens."""
+        if self._settled:
+            return 0.0
+        due = (
+            self._request_timers.next_due(self._is_waiting),
+            self._pool_timers.next_due(lambda n: n in self._pools and self._pools[n].has_timer),
+        )
+        return min((d for d in due if d is not None), default=None)
+
+    def _is_waiting(self, request_id: str) -> bool:
+        entry = self._tracked.get(request_id)
+        if entry is None:
+            return False
+        sent = entry[1].dispatched
+        return sent is None or not sent.first_token_seen
+
+    def _pool_for(self, model: str) -> PoolRouter | None:
+        if model:
+            return self._by_model.get(model)
+        return next(iter(self._pools.values())) if len(self._pools) == 1 else None
+
+    def _observe_request(
+        self, event: FirstToken | UsageReported | Finished | Failed | Cancelled, now: float
+    ) -> None:
+        entry = self._tracked.get(event.request_id)
+        if entry is None:
+            self.ignored_events[type(event).__name__] += 1
+            return
+        pool, tracked = entry
+        match event:
+            case FirstToken():
+                pool.first_token(tracked, event.endpoint_id, now)
+            case UsageReported():
+                pool.usage(tracked, event.cached_tokens)
+            case Finished() | Failed() | Cancelled():
+                del self._tracked[event.request_id]
+                pool.end(tracked, now)
+
+    def _observe_endpoint(
+        self,
+        event: Scraped | Unreachable | BlocksStored | BlocksRemoved | CacheCleared,
+        now: float,
+    ) -> None:
+        pools = self._by_endpoint.get(event.endpoint_id, ())
+        if not pools:
+            self.ignored_events[type(event).__name__] += 1
+        for pool in pools:
+            mirror = pool.state.mirror
+            match event:
+                case Scraped():
+                    pool.scraped(event.endpoint_id, event.view, now)
+                case Unreachable():
+                    pool.unreachable(event.endpoint_id, now)
+                case BlocksStored():
+                    mirror.record(event.endpoint_id, event.blocks, event.block_tokens)
+                case BlocksRemoved():
+                    mirror.forget(event.endpoint_id, event.blocks)
+                case CacheCleared():
+                    mirror.clear(event.endpoint_id)
+
+    def _take_settled(self) -> Sequence[Outcome]:
+        settled, self._settled[:] = tuple(self._settled), []
+        for outcome in settled:
+            if isinstance(outcome, Shed):
+                self._tracked.pop(outcome.request_id, None)
+        return settled

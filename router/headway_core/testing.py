@@ -1,0 +1,92 @@
+"""Builders for tests: each names only what the test is about."""
+
+from collections.abc import Sequence
+from itertools import count
+from random import Random
+
+from headway_core.facts import Capacity, Endpoint, EndpointState, InferenceRequest, Slo
+from headway_core.policy import Fleet, Policy, Pool
+from headway_core.router import Router
+
+BLOCK_TOKENS = 256
+_ids = count()
+
+
+def a_request(
+    *,
+    blocks: Sequence[int] = (),
+    prompt_tokens: int | None = None,
+    request_id: str | None = None,
+    model: str = "m",
+    slo: Slo | None = None,
+    slo_class: str | None = None,
+    priority: int | None = None,
+    allowed: Sequence[str] | None = None,
+) -> InferenceRequest:
+    """A request with a fresh id; as many prompt tokens as its blocks, 100 without any."""
+    tokens = BLOCK_TOKENS * len(blocks) + 1 if blocks else 100
+    return InferenceRequest(
+        request_id=request_id or f"r{next(_ids)}",
+        requested_model=model,
+        prompt_tokens=tokens if prompt_tokens is None else prompt_tokens,
+        blocks=tuple(blocks),
+        block_tokens=BLOCK_TOKENS,
+        slo=slo,
+        slo_class=slo_class,
+        priority=priority,
+        allowed_endpoints=None if allowed is None else frozenset(allowed),
+    )
+
+
+def an_endpoint(
+    name: str,
+    *,
+    prefill_tokens_per_s: float | None = 10_000.0,
+    weight: float = 1.0,
+    state: EndpointState = EndpointState.READY,
+    batch_tokens: int = 2048,
+    kv_cache_tokens: int | None = None,
+    group: str = "default",
+) -> Endpoint:
+    """An endpoint whose id is its name."""
+    return Endpoint(
+        endpoint_id=name,
+        name=name,
+        group=group,
+        state=state,
+        weight=weight,
+        capacity=Capacity(
+            prefill_tokens_per_s=prefill_tokens_per_s,
+            kv_cache_tokens=kv_cache_tokens,
+            batch_tokens=batch_tokens,
+        ),
+    )
+
+
+def a_pool(
+    endpoints: Sequence[Endpoint | str],
+    *,
+    policy: Policy | None = None,
+    slo: Slo | None = None,
+    name: str = "default/m",
+    model: str = "m",
+) -> Pool:
+    return Pool(
+        name=name,
+        model=model,
+        endpoints=tuple(an_endpoint(e) if isinstance(e, str) else e for e in endpoints),
+        slo=slo,
+        policy=policy or Policy(),
+    )
+
+
+def a_router(*pools: Pool, now: float = 0.0, seed: int = 0) -> Router:
+    """A router that already has these pools."""
+    router = Router(Random(seed))
+    router.apply(Fleet(pools=pools), now)
+    return router
+
+
+def a_chain(name: int, blocks: int) -> tuple[int, ...]:
+    """Block ids of a prompt that shares nothing with another ``name``."""
+    return tuple(name * 1_000_003 + i + 1 for i in range(blocks))
