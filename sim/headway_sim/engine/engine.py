@@ -28,7 +28,7 @@ from headway_sim.engine.facts import (
     TokenEmitted,
 )
 from headway_sim.engine.scheduler import Batch, Scheduler
-from headway_sim.engine.sequence import Phase, Sequence
+from headway_sim.engine.sequence import Sequence
 from headway_sim.errors import InvalidEngineRequest, TimeRanBackwards
 from headway_sim.step_model import StepModel
 
@@ -179,13 +179,13 @@ class Engine:
 
     def _complete(self, batch: Batch, at_ns: int) -> None:
         self._steps += 1
+        events = self._events
         for sequence in self._scheduler.complete(batch):
             request = sequence.request
             request_id = request.request_id
-            self._events.append(TokenEmitted(request_id, at_ns, sequence.generated - 1))
-            if sequence.phase is Phase.FINISHED:
+            generated = sequence.tokens - request.prompt_tokens
+            events.append(TokenEmitted(request_id, at_ns, generated - 1))
+            if sequence.tokens == sequence.end:
                 del self._live[request_id]
-                self._events.append(
-                    RequestFinished(request_id, at_ns, request.finish_reason, sequence.generated)
-                )
-        self._events += self._scheduler.kv.publish(at_ns)
+                events.append(RequestFinished(request_id, at_ns, request.finish_reason, generated))
+        events += self._scheduler.kv.publish(at_ns)

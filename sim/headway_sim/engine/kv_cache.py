@@ -11,7 +11,7 @@ from itertools import islice
 from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.facts import EngineEvent, KvCleared, KvRemoved, KvStored
 from headway_sim.engine.kv_blocks import Block, BlockPool
-from headway_sim.engine.sequence import Sequence
+from headway_sim.engine.sequence import NEVER, Sequence
 
 
 class KvCache:
@@ -48,31 +48,29 @@ class KvCache:
             return False
         self._pool.touch(hit)
         sequence.blocks = hit
-        sequence.registered = len(hit)
+        self._count_registered(sequence, len(hit))
         self._take(sequence, self._blocks(end) - len(hit))
-        self.register(sequence, min(end, sequence.tokens))
+        self.register(sequence, end)
         return True
 
     def extend(self, sequence: Sequence, end: int) -> bool:
         """Give a running request room up to token ``end``; False, changing nothing: it lacks."""
         need = self._blocks(end) - len(sequence.blocks)
-        if need > 0:
-            if need > self._pool.free_blocks:
-                return False
-            self._take(sequence, need)
-        self.register(sequence, min(end, sequence.tokens))
+        if need > self._pool.free_blocks:
+            return False
+        self._take(sequence, need)
         return True
 
     def register(self, sequence: Sequence, end: int) -> None:
-        """Let others find the blocks that are full within the first ``end`` tokens."""
-        first = sequence.registered
-        full = min(end // self._block_tokens, sequence.hashable_blocks)
-        if full <= first:
+        """Let others find the blocks that the first ``end`` tokens fill, as far as known."""
+        if min(end, sequence.tokens) < sequence.next_full:
             return
+        first = sequence.registered
+        full = min(min(end, sequence.tokens) // self._block_tokens, sequence.hashable_blocks)
         hashes = tuple(map(sequence.hash_of, range(first, full)))
         for block, block_hash in zip(sequence.blocks[first:full], hashes, strict=True):
             self._pool.register(block, block_hash)
-        sequence.registered = full
+        self._count_registered(sequence, full)
         self._unpublished.append(
             partial(
                 KvStored,
@@ -87,7 +85,8 @@ class KvCache:
         """Take its blocks away; what is registered stays findable until it is evicted."""
         self._pool.release(sequence.blocks)
         sequence.blocks = []
-        sequence.registered = 0
+        sequence.capacity = 0
+        self._count_registered(sequence, 0)
 
     def clear(self) -> bool:
         """Forget all content, if no request holds any; return whether that was done."""
@@ -105,8 +104,15 @@ class KvCache:
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self._block_tokens)
 
+    def _count_registered(self, sequence: Sequence, blocks: int) -> None:
+        sequence.registered = blocks
+        sequence.next_full = (
+            (blocks + 1) * self._block_tokens if blocks < sequence.hashable_blocks else NEVER
+        )
+
     def _take(self, sequence: Sequence, count: int) -> None:
         taken, evicted = self._pool.take(count)
         sequence.blocks += taken
+        sequence.capacity = len(sequence.blocks) * self._block_tokens
         if evicted:
             self._unpublished.append(partial(KvRemoved, hashes=tuple(evicted)))

@@ -82,16 +82,22 @@ class Scheduler:
         Skips those that ended while it ran: an aborted request, or one that a stop token ended
         one step earlier and whose slot here was wasted.
         """
-        advanced = [s for s in batch.sampled if s.phase is not Phase.FINISHED]
+        asynchronous = self._config.async_scheduling
+        advanced = []
         finished = []
-        for sequence in advanced:
+        for sequence in batch.sampled:
+            if sequence.phase is Phase.FINISHED:
+                continue
             sequence.tokens += 1
             # One that was preempted since gets its token all the same; its counts are reset.
-            if sequence.phase is Phase.RUNNING and self._config.async_scheduling:
+            if asynchronous and sequence.phase is Phase.RUNNING:
                 sequence.in_flight -= 1
-                self.kv.register(sequence, sequence.computed - sequence.in_flight)
-            if sequence.generated == sequence.request.output_tokens:
+                known = sequence.computed - sequence.in_flight
+                if known >= sequence.next_full:
+                    self.kv.register(sequence, known)
+            if sequence.tokens == sequence.end:
                 finished.append(sequence)
+            advanced.append(sequence)
         self._remove(finished)
         return advanced
 
@@ -101,36 +107,36 @@ class Scheduler:
 
     def _continue_running(self, batch: Batch, threshold: int) -> None:
         index = 0
-        while index < len(self.running) and batch.budget > 0:
-            sequence = self.running[index]
-            new = self._tokens_to_catch_up(sequence, min(batch.budget, threshold))
-            if new > 0:
-                index = self._make_room(sequence, new, index, batch)
+        running = self.running
+        while index < len(running) and batch.budget > 0:
+            sequence = running[index]
+            in_flight = sequence.in_flight
+            # One whose token in flight is certain to be its last needs no further step.  (That
+            # bounds it by max_model_len too, as every request fits into that.)
+            if in_flight and sequence.computed + 2 - in_flight >= sequence.certain_end:
+                index += 1
+                continue
+            missing = sequence.tokens + in_flight - sequence.computed
+            new = 1 if missing == 1 else min(missing, threshold, batch.budget)
+            end = sequence.computed + new
+            if end > sequence.capacity:
+                index = self._make_room(sequence, end, index, batch)
                 if sequence.phase is not Phase.RUNNING:
                     if self._config.policy == SchedulingPolicy.FCFS:
                         return
                     continue
-                batch.scheduled[sequence] = new
-                batch.budget -= new
+            if end >= sequence.next_full:
+                self.kv.register(sequence, end)
+            batch.scheduled[sequence] = new
+            batch.budget -= new
             index += 1
 
-    def _tokens_to_catch_up(self, sequence: Sequence, limit: int) -> int:
-        """Tokens known or in flight that are not computed yet, at most ``limit``.
-
-        None of a request whose token in flight is certain to be its last.
-        """
-        in_flight = sequence.in_flight
-        if in_flight and sequence.computed + 2 - in_flight >= sequence.certain_end:
-            return 0
-        room = self._config.max_model_len - sequence.computed - 1
-        return min(sequence.tokens + in_flight - sequence.computed, limit, room)
-
-    def _make_room(self, sequence: Sequence, new: int, index: int, batch: Batch) -> int:
+    def _make_room(self, sequence: Sequence, end: int, index: int, batch: Batch) -> int:
         """Preempt until ``sequence`` has its blocks, or is itself the victim.
 
         Returns where it stands in ``running``, or stood.
         """
-        while not self.kv.extend(sequence, sequence.computed + new):
+        while not self.kv.extend(sequence, end):
             place = self._victim()
             victim = self.running.pop(place)
             if place < index:
@@ -203,6 +209,7 @@ class Scheduler:
         return True
 
     def _commit(self, batch: Batch) -> None:
+        asynchronous = self._config.async_scheduling
         for sequence, new in batch.scheduled.items():
             before = sequence.computed
             sequence.computed = before + new
@@ -213,7 +220,7 @@ class Scheduler:
                 batch.kv_tokens += before
             if sequence.computed == sequence.tokens + sequence.in_flight:
                 batch.sampled.append(sequence)
-                if self._config.async_scheduling:
+                if asynchronous:
                     sequence.in_flight += 1
 
     def _remove(self, sequences: list[Sequence]) -> None:

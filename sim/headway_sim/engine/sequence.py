@@ -1,5 +1,6 @@
 """A request inside the engine: what the scheduler and the KV cache remember of it."""
 
+import sys
 from collections.abc import Iterator
 from enum import Enum, auto
 
@@ -7,6 +8,9 @@ from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.facts import EngineRequest, FinishReason
 from headway_sim.engine.kv_blocks import Block
 from headway_sim.errors import InvalidEngineRequest
+
+NEVER = sys.maxsize
+"""More tokens than any request has."""
 
 
 class Phase(Enum):
@@ -21,10 +25,13 @@ class Sequence:
 
     __slots__ = (
         "blocks",
+        "capacity",
         "certain_end",
         "computed",
+        "end",
         "hashable_blocks",
         "in_flight",
+        "next_full",
         "order",
         "phase",
         "preemptions",
@@ -51,18 +58,22 @@ class Sequence:
         """Output tokens being computed, not yet known (``num_output_placeholders``)."""
         self.prefill_end = 0
         """Tokens to prefill since the last admission: output so far is prefilled as well."""
+        self.end = request.prompt_tokens + request.output_tokens
+        """``tokens`` at which it ends."""
         self.certain_end = (
-            config.max_model_len
-            if request.finish_reason is FinishReason.STOP
-            else request.prompt_tokens + request.output_tokens
+            config.max_model_len if request.finish_reason is FinishReason.STOP else self.end
         )
-        """Tokens at which the scheduler knows that it ends; it cannot foresee a stop token."""
+        """``tokens`` at which the scheduler knows that it ends: it foresees no stop token."""
         self.preemptions = 0
         self.blocks: list[Block] = []
+        self.capacity = 0
+        """Tokens that its blocks can hold."""
         self.registered = 0
         """Leading blocks that are in the prefix cache."""
         self.hashable_blocks = _hashable_blocks(request, config)
         """Leading blocks that have an identity."""
+        self.next_full = NEVER
+        """Token that fills its next block to register."""
 
     @property
     def generated(self) -> int:
