@@ -12,7 +12,7 @@ from headway_api.errors import InvalidDocuments
 from headway_api.meta import SloSpec
 from headway_api.model_pool import Group, ModelPool
 from headway_api.routing_policy import FlowControlMode, RoutingPolicy, RoutingPolicySpec
-from headway_api.rules import check, target_keys
+from headway_api.rules import check
 from headway_core.facts import Capacity, Endpoint, Slo
 from headway_core.policy import Fleet, FlowControl, Policy, Pool, SloClass
 
@@ -38,7 +38,7 @@ def compile(  # noqa: A001 - the verb of the design; used as headway_api.compile
         key: policy(d.resource.spec)
         for d in documents
         if isinstance(d.resource, RoutingPolicy)
-        for _, key in target_keys(d.resource)
+        for key in d.resource.target_keys
     }
     pools = [d.resource for d in documents if isinstance(d.resource, ModelPool)]
     return Fleet(

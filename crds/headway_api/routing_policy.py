@@ -106,3 +106,8 @@ class RoutingPolicy(Resource):
     """RoutingPolicy."""
     spec: RoutingPolicySpec
     """What it asks for."""
+
+    @property
+    def target_keys(self) -> tuple[str, ...]:
+        """``namespace/name`` of the pools that it is for, in the order of ``targetRefs``."""
+        return tuple(f"{self.metadata.namespace}/{ref.name}" for ref in self.spec.target_refs)

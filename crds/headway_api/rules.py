@@ -35,7 +35,7 @@ def check(
     return problems
 
 
-def models(pool: ModelPool) -> Iterator[tuple[Path, str]]:
+def _models(pool: ModelPool) -> Iterator[tuple[Path, str]]:
     """Every ``model`` that clients may send to reach the pool, and where it is written."""
     yield ("spec", "model", "name"), pool.spec.model.name
     for i, alias in enumerate(pool.spec.model.aliases):
@@ -44,10 +44,9 @@ def models(pool: ModelPool) -> Iterator[tuple[Path, str]]:
         yield ("spec", "profile", "adapters", i, "name"), adapter.name
 
 
-def target_keys(policy: RoutingPolicy) -> Iterator[tuple[Path, str]]:
-    """``namespace/name`` of every pool that it targets, and where it is written."""
-    for i, target in enumerate(policy.spec.target_refs):
-        yield ("spec", "targetRefs", i, "name"), f"{policy.metadata.namespace}/{target.name}"
+def _targets(policy: RoutingPolicy) -> Iterator[tuple[Path, str]]:
+    for i, key in enumerate(policy.target_keys):
+        yield ("spec", "targetRefs", i, "name"), key
 
 
 def _in_pool(document: Document, pool: ModelPool) -> Iterator[Problem]:
@@ -85,9 +84,7 @@ def _endpoint_ids(
 
 
 def _in_policy(document: Document, policy: RoutingPolicy) -> Iterator[Problem]:
-    targets: list[tuple[Place, str]] = [
-        ((document, path), key) for path, key in target_keys(policy)
-    ]
+    targets: list[tuple[Place, str]] = [((document, path), key) for path, key in _targets(policy)]
     yield from _distinct(targets, "a target of the policy")
     classes: list[tuple[Place, str]] = []
     for i, slo_class in enumerate(policy.spec.slo_classes):
@@ -118,7 +115,7 @@ def _one_pool_per_model(documents: Sequence[Document]) -> Iterator[Problem]:
         ((document, path), model)
         for document in documents
         if isinstance(document.resource, ModelPool)
-        for path, model in models(document.resource)
+        for path, model in _models(document.resource)
     ]
     yield from _distinct(named, "a model, alias or adapter")
 
@@ -128,7 +125,7 @@ def _one_policy_per_pool(documents: Sequence[Document]) -> Iterator[Problem]:
     targeted: dict[str, tuple[Document, Path]] = {}
     for document in documents:
         if isinstance(document.resource, RoutingPolicy):
-            for path, key in target_keys(document.resource):
+            for path, key in _targets(document.resource):
                 first, where = targeted.setdefault(key, (document, path))
                 if first is not document:
                     yield document.problem(
@@ -144,7 +141,7 @@ def _targets_exist(documents: Sequence[Document], broken: frozenset[str]) -> Ite
         if isinstance(policy := document.resource, RoutingPolicy):
             namespace = policy.metadata.namespace
             here = sorted(key for key in pools if key.startswith(f"{namespace}/"))
-            for path, key in target_keys(policy):
+            for path, key in _targets(policy):
                 if key not in pools | broken:
                     allowed = ", ".join(here) or f"none: no ModelPool in namespace {namespace}"
                     yield document.problem(path, f"there is no ModelPool {key}", allowed)

@@ -63,6 +63,8 @@ class ReloadOutcome(StrEnum):
     UNCHANGED = "unchanged"
     REJECTED = "rejected"
     """It has problems, so the last good configuration stays."""
+    UNSETTLED = "unsettled"
+    """It changed while it was read; the next read decides."""
 
 
 class EndpointCondition(StrEnum):
