@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from headway_core.facts import EndpointId
 from headway_core.policy import Fleet
+from headway_router.openai.models import models_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,11 @@ class ModelName:
 
 
 class Catalogue:
-    """Names of models and addresses of endpoints."""
+    """Names of models and addresses of endpoints.  ``applied_s`` is Unix time."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
+    def __init__(self, fleet: Fleet, applied_s: int = 0) -> None:
+        self.models_list = models_list(fleet, applied_s)
+        """The body of ``GET /v1/models``."""
         self._names: dict[str, ModelName] = {}
         self._by_host: defaultdict[str, set[EndpointId]] = defaultdict(set)
         for pool in fleet.pools:

@@ -1,0 +1,183 @@
+"""Owns the core on a wall clock: passes requests and events to it, and its answers to sessions."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import time
+from uuid import uuid4
+
+from headway_core.events import Cancelled, Event, Failed, Finished, FirstToken
+from headway_core.facts import EndpointId, InferenceRequest
+from headway_core.outcomes import Held, Outcome, Placed, Shed
+from headway_core.policy import Fleet
+from headway_core.router import Router
+from headway_router.catalogue import Catalogue
+from headway_router.metric_table import FirstTokenOutcome
+from headway_router.metrics import Metrics
+
+Settle = Callable[[Outcome], None]
+"""Takes the outcome of a request that was held."""
+
+IDLE_S = 60.0
+"""The timer looks at the core at least this often."""
+SHORTEST_WAIT_S = 0.001
+"""And at most this often, so that a deadline which stays due cannot stop the event loop."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A request whose stream has not ended."""
+
+    settle: Settle
+    prompt_tokens: int
+    arrived_s: float
+    pool: str
+    endpoint_id: EndpointId | None = None
+    """Where it was sent; None: it is held."""
+    has_first_token: bool = False
+    is_released: bool = False
+    """The core was told of its end already."""
+
+
+class Dispatcher:
+    """The one caller of the core in this process.
+
+    ``clock`` is the event loop's, as deadlines of the core become timers of the loop.
+    """
+
+    def __init__(self, core: Router, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._core = core
+        self._metrics = metrics
+        self._clock = clock
+        self._open: dict[str, _Open] = {}
+        self._timer_moved = asyncio.Event()
+        self._wakes_at = float("inf")
+        self._catalogue = Catalogue(Fleet())
+
+    @property
+    def core(self) -> Router:
+        """To read its state; whatever changes it goes through the dispatcher."""
+        return self._core
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._catalogue
+
+    def now(self) -> float:
+        return self._clock()
+
+    def apply(self, fleet: Fleet) -> None:
+        self._catalogue = Catalogue(fleet, applied_s=int(time()))
+        self._settle_all(self._core.apply(fleet, self._clock()))
+
+    def place(self, request: InferenceRequest, settle: Settle) -> Outcome:
+        """Ask for an endpoint.  The outcome's ``request_id`` is the one in force: where a request
+        with the client's is open already, this one gets an id of its own.
+
+        After ``Held``, ``settle`` is called with the outcome.  After ``Placed`` and ``Held`` the
+        caller owes an ``observe`` of its end.
+        """
+        now = self._clock()
+        if request.request_id in self._open:
+            request = replace(request, request_id=uuid4().hex)
+        outcome = self._core.place(request, now)
+        if not isinstance(outcome, Shed):
+            decision = outcome.decision
+            self._open[outcome.request_id] = opened = _Open(
+                settle, request.prompt_tokens, now, decision.pool
+            )
+            if isinstance(outcome, Placed):
+                opened.endpoint_id = decision.endpoint_id
+        self._metrics.outcome(outcome, prompt_tokens=request.prompt_tokens)
+        self._set_timer()
+        return outcome
+
+    def observe(self, event: Event) -> None:
+        """Tell the core.  The end of a request counts once; later ones are ignored."""
+        match event:
+            case FirstToken():
+                self._count_first_token(event)
+            case Finished() | Failed() | Cancelled():
+                opened = self._open.pop(event.request_id, None)
+                if opened is None or opened.is_released:
+                    return
+                if isinstance(event, Cancelled):
+                    self._metrics.cancelled(opened.pool)
+        self._tell(event)
+
+    def engine_refused(self, request_id: str) -> None:
+        """An engine answered with an error: its charge is over, before the stream ends.
+
+        The id stays taken until then.
+        """
+        opened = self._open.get(request_id)
+        if opened is None or opened.endpoint_id is None or opened.is_released:
+            self._metrics.first_token(FirstTokenOutcome.UNKNOWN)
+            return
+        opened.is_released = True
+        self._metrics.first_token(FirstTokenOutcome.IGNORED)
+        self._tell(Failed(request_id))
+
+    async def run(self) -> None:
+        """Call the core's ``tick`` when it is due, without end."""
+        while True:
+            wait_s = self._seconds_to_deadline()
+            self._wakes_at = self._clock() + wait_s
+            self._timer_moved.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._timer_moved.wait()
+            except TimeoutError:
+                self._settle_all(self._core.tick(self._clock()))
+
+    def _seconds_to_deadline(self) -> float:
+        deadline = self._core.next_deadline()
+        if deadline is None:
+            return IDLE_S
+        return min(max(deadline - self._clock(), SHORTEST_WAIT_S), IDLE_S)
+
+    def _set_timer(self) -> None:
+        """Wake ``run`` if a deadline has moved before the time that it sleeps until."""
+        deadline = self._core.next_deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._wakes_at = deadline
+            self._timer_moved.set()
+
+    def _tell(self, event: Event) -> None:
+        self._settle_all(self._core.observe(event, self._clock()))
+
+    def _settle_all(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._settle(outcome)
+        self._set_timer()
+
+    def _settle(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Held):
+            return
+        opened = self._open.get(outcome.request_id)
+        if opened is None:
+            # Its session has gone in this very step: nobody else would return the lease.
+            self._settle_all(self._core.observe(Cancelled(outcome.request_id), self._clock()))
+            return
+        held_s = self._clock() - opened.arrived_s
+        self._metrics.outcome(outcome, prompt_tokens=opened.prompt_tokens, held_s=held_s)
+        match outcome:
+            case Placed(decision=decision):
+                opened.endpoint_id = decision.endpoint_id
+            case Shed():
+                del self._open[outcome.request_id]
+        opened.settle(outcome)
+
+    def _count_first_token(self, event: FirstToken) -> None:
+        opened = self._open.get(event.request_id)
+        if opened is None:
+            self._metrics.first_token(FirstTokenOutcome.UNKNOWN)
+            return
+        if opened.endpoint_id is None or opened.has_first_token or opened.is_released:
+            self._metrics.first_token(FirstTokenOutcome.IGNORED)
+            return
+        opened.has_first_token = True
+        ttft_s = self._clock() - opened.arrived_s
+        self._metrics.first_token(FirstTokenOutcome.MATCHED, pool=opened.pool, ttft_s=ttft_s)
+        if event.endpoint_id is not None and event.endpoint_id != opened.endpoint_id:
+            self._metrics.fallback(opened.pool)

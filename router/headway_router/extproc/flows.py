@@ -1,0 +1,192 @@
+"""How a request's body arrives and its answer is given, one class per body mode.
+
+`endpoint-picker.md` 3 has the sequences.  In all modes nothing of the body is forwarded before
+the request is placed: what was not read must not reach an engine, and a refusal must still be
+possible.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from headway_router.errors import RejectReason, RequestRejected
+from headway_router.extproc.messages import (
+    BodyMode,
+    Continue,
+    Part,
+    ProtocolConfig,
+    ReplaceBody,
+    Reply,
+    RequestBody,
+    Route,
+    StreamedChunk,
+)
+
+CHUNK_BYTES = 62_000
+"""Some gateways cap a chunk of FULL_DUPLEX_STREAMED at 64 kB (`endpoint-picker.md` 3.1)."""
+
+_HEADERS_PASS = Continue(Part.REQUEST_HEADERS)
+_BODY_PASSES = Continue(Part.REQUEST_BODY)
+_TRAILERS_PASS = Continue(Part.REQUEST_TRAILERS)
+
+
+class Flow:
+    """Collects the body and says how each message and the decision are answered."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.is_complete = False
+        """The request can be decided."""
+        self.may_be_truncated = False
+        """More of the body may follow, which the gateway will not show."""
+        self._has_trailers = False
+
+    @property
+    def body(self) -> bytes:
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    def headers(self) -> list[Reply]:
+        """Answer headers that a body follows."""
+        raise NotImplementedError
+
+    def chunk(self, message: RequestBody) -> list[Reply]:
+        self.chunks.append(message.body)
+        self.is_complete = message.end_of_stream
+        return []
+
+    def trailers(self) -> None:
+        """They end the request.
+
+        Raises: RequestRejected: if the mode cannot answer with a destination any more.
+        """
+        self._has_trailers = self.is_complete = True
+
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        """``body`` replaces the client's; None: that one goes on."""
+        raise NotImplementedError
+
+
+def flow_for(config: ProtocolConfig) -> Flow | None:
+    """None: the gateway sends no body, so its headers decide."""
+    match config.request_body_mode:
+        case BodyMode.NONE:
+            return None
+        case BodyMode.STREAMED:
+            return HeldStream() if config.sends_body_early else Stream()
+        case BodyMode.BUFFERED | BodyMode.BUFFERED_PARTIAL:
+            return Buffered()
+        case BodyMode.FULL_DUPLEX_STREAMED:
+            return Duplex()
+
+
+class Buffered(Flow):
+    """Headers are answered at once; the one body message carries the decision.
+
+    It decides even without end of stream: then trailers follow, or (BUFFERED_PARTIAL) the rest
+    of a body that is longer than the gateway's buffer.
+    """
+
+    def headers(self) -> list[Reply]:
+        return [_HEADERS_PASS]
+
+    def chunk(self, message: RequestBody) -> list[Reply]:
+        super().chunk(message)
+        self.may_be_truncated = not self.is_complete
+        self.is_complete = True
+        return []
+
+    def trailers(self) -> None:
+        raise _no_trailers()
+
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        length = None if body is None else len(body)
+        return [replace(route, part=Part.REQUEST_BODY, body=body, content_length=length)]
+
+
+class Duplex(Flow):
+    """FULL_DUPLEX_STREAMED: all answers wait for the end, then the whole body is sent back."""
+
+    def headers(self) -> list[Reply]:
+        return []
+
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        length = None if body is None else len(body)
+        # Without any chunk (headers, then trailers) there is no body to send back.
+        pieces = list(_pieces(self.chunks if body is None else (body,))) if self.chunks else []
+        last = len(pieces) - 1
+        replies: list[Reply] = [replace(route, part=Part.REQUEST_HEADERS, content_length=length)]
+        replies += [
+            StreamedChunk(Part.REQUEST_BODY, piece, i == last and not self._has_trailers)
+            for i, piece in enumerate(pieces)
+        ]
+        if self._has_trailers:
+            replies.append(_TRAILERS_PASS)
+        return replies
+
+
+class Stream(Flow):
+    """STREAMED: each chunk is answered by itself, and the gateway waits for that.
+
+    Chunks before the last are answered with nothing in their place, and the last with all of
+    them.  So the engine never gets a byte that was not read; but the gateway may have chosen an
+    endpoint by then: BUFFERED is the mode to configure.
+    """
+
+    def headers(self) -> list[Reply]:
+        return [_HEADERS_PASS]
+
+    def chunk(self, message: RequestBody) -> list[Reply]:
+        super().chunk(message)
+        return [] if self.is_complete else [ReplaceBody(b"")]
+
+    def trailers(self) -> None:
+        raise _no_trailers()
+
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        length = None if body is None else len(body)
+        if body is None and len(self.chunks) > 1:
+            body = self.body
+        return [replace(route, part=Part.REQUEST_BODY, body=body, content_length=length)]
+
+
+class HeldStream(Flow):
+    """STREAMED without waiting for the answer to the headers: that one is held to the end."""
+
+    def headers(self) -> list[Reply]:
+        return []
+
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        length = None if body is None else len(body)
+        replies: list[Reply] = [replace(route, part=Part.REQUEST_HEADERS, content_length=length)]
+        if body is None:
+            replies += [_BODY_PASSES] * len(self.chunks)
+        elif self.chunks:
+            replies += [ReplaceBody(body), *[ReplaceBody(b"")] * (len(self.chunks) - 1)]
+        if self._has_trailers:
+            replies.append(_TRAILERS_PASS)
+        return replies
+
+
+def echo(mode: BodyMode, body: bytes, end_of_stream: bool) -> Reply:
+    """The answer to a chunk of a response, which passes as it is."""
+    if mode is BodyMode.FULL_DUPLEX_STREAMED:
+        return StreamedChunk(Part.RESPONSE_BODY, body, end_of_stream)
+    return Continue(Part.RESPONSE_BODY)
+
+
+def _pieces(chunks: Sequence[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of at most ``CHUNK_BYTES``; one empty piece of an empty body."""
+    if not any(chunks):
+        yield b""
+    for chunk in chunks:
+        if len(chunk) <= CHUNK_BYTES:
+            if chunk:
+                yield chunk
+        else:
+            for start in range(0, len(chunk), CHUNK_BYTES):
+                yield chunk[start : start + CHUNK_BYTES]
+
+
+def _no_trailers() -> RequestRejected:
+    return RequestRejected(
+        RejectReason.TRAILERS, "a request with trailers needs the body mode FULL_DUPLEX_STREAMED"
+    )

@@ -1,0 +1,59 @@
+"""Headers of the endpoint-picker protocol, and what a client must not send to an engine.
+
+`endpoint-picker.md` 2 and 6, `vllm-engine.md` 3.
+"""
+
+from headway_router.extproc.messages import Route
+
+DESTINATION = "x-gateway-destination-endpoint"
+DESTINATION_NAMESPACE = "envoy.lb"
+SUBSET = "x-gateway-destination-endpoint-subset"
+SUBSET_NAMESPACE = "envoy.lb.subset_hint"
+POOL = "x-headway-pool"
+SESSION_ID = "x-session-id"
+VLLM_PRIORITY = "x-vllm-priority"
+CONTENT_LENGTH = "content-length"
+REQUEST_ID = "x-request-id"
+
+REQUEST_ID_METADATA = "x-headway-request-id"
+"""gRPC metadata of both streams of a request: its routing and its first token."""
+
+DROPPED_REASON = "x-headway-dropped-reason"
+DROPPED_REASON_LLMD = "x-llm-d-request-dropped-reason"
+
+REMOVED = (
+    SUBSET,
+    "x-gateway-destination-endpoint-served",
+    "x-prefiller-host-port",
+    "x-encoder-hosts-ports",
+    "x-data-parallel-host-port",
+    "x-kv-cache-source-host-port",
+    "x-data-parallel-rank",
+    "endpoint-load-metrics-format",
+)
+"""Removed whether the client sent them or not: a gateway may forward only some headers here.
+
+The destination, the pool and the session id are overwritten instead, so that an order of
+removing and setting cannot matter."""
+
+REMOVED_WITH_PRIORITY = (*REMOVED, VLLM_PRIORITY)
+"""Where the policy leaves the priority to the engine, so must the client."""
+
+
+def headers_set(route: Route) -> list[tuple[str, str]]:
+    """What the engine and the gateway's routes get, each in place of any client's copy."""
+    headers = [
+        (DESTINATION, route.destination),
+        (POOL, route.pool),
+        # A real vLLM repeats it in the KV events of the request's blocks.
+        (SESSION_ID, route.request_id),
+    ]
+    if route.vllm_priority is not None:
+        headers.append((VLLM_PRIORITY, str(route.vllm_priority)))
+    if route.content_length is not None:
+        headers.append((CONTENT_LENGTH, str(route.content_length)))
+    return headers
+
+
+def headers_removed(route: Route) -> tuple[str, ...]:
+    return REMOVED_WITH_PRIORITY if route.vllm_priority is None else REMOVED

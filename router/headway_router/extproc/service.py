@@ -1,0 +1,154 @@
+"""Carries out what sessions and taps ask for: the whole of ext_proc behind a transport."""
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import assert_never
+
+from headway_core.facts import InferenceRequest
+from headway_core.outcomes import Outcome
+from headway_router.dispatch import Dispatcher
+from headway_router.extproc.codec import decode, encode
+from headway_router.extproc.headers import REQUEST_ID_METADATA
+from headway_router.extproc.messages import (
+    Abandoned,
+    Continue,
+    Effect,
+    EngineRefused,
+    Immediate,
+    Place,
+    ProtocolConfig,
+    Received,
+    ReplaceBody,
+    Reply,
+    Report,
+    ResponseBody,
+    ResponseHeaders,
+    Route,
+    StreamedChunk,
+)
+from headway_router.extproc.session import Session, SessionOptions
+from headway_router.extproc.tap import Tap
+from headway_router.metric_table import Phase
+from headway_router.metrics import Metrics
+from headway_router.openai.intake import Intake
+from headway_router.transport import Deliver
+
+_DEFAULT_CONFIG = ProtocolConfig()
+_NO_REQUEST_ID = ("", "-")
+"""What a gateway's ``%REQ(x-request-id)%`` is without that header."""
+
+
+class ExternalProcessor:
+    """Opens a stream per HTTP exchange; the service of a transport."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        intake: Intake,
+        metrics: Metrics,
+        options: SessionOptions | None = None,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.intake = intake
+        self.metrics = metrics
+        self.options = options or SessionOptions()
+
+    def open(self, metadata: Mapping[str, str], deliver: Deliver) -> "Exchange":
+        request_id = metadata.get(REQUEST_ID_METADATA, "")
+        self.metrics.streams_open.inc()
+        return Exchange(self, None if request_id in _NO_REQUEST_ID else request_id, deliver)
+
+
+class Exchange:
+    """One stream: decodes, lets its session or tap decide, carries out effects, encodes."""
+
+    def __init__(
+        self, processor: ExternalProcessor, request_id: str | None, deliver: Deliver
+    ) -> None:
+        self._processor = processor
+        self._request_id = request_id
+        self._deliver = deliver
+        self._part: Session | Tap | None = None
+        self._is_closed = False
+        self.is_over = False
+        self.is_waiting = False
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        received = decode(message)
+        part = self._part
+        if part is None:
+            part = self._part = self._begin(received)
+        replies = self._carry_out(part.receive(received.message))
+        if isinstance(part, Tap):
+            self.is_over = part.is_over
+        return replies
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.is_waiting = False
+        self._processor.metrics.streams_open.dec()
+        if isinstance(self._part, Session):
+            self._carry_out(self._part.close())
+
+    def _begin(self, first: Received) -> Session | Tap:
+        """A stream that begins with a response is a tap: it has nothing to route."""
+        config = first.config or _DEFAULT_CONFIG
+        if isinstance(first.message, ResponseHeaders | ResponseBody):
+            return Tap(config, self._request_id, is_observed=first.is_observed)
+        processor = self._processor
+        return Session(processor.intake, processor.options, config, self._request_id)
+
+    def _carry_out(self, step: Sequence[Reply | Effect]) -> list[bytes]:
+        replies: list[bytes] = []
+        for item in step:
+            match item:
+                case Route() | Continue() | ReplaceBody() | StreamedChunk():
+                    replies.append(self._encode(item))
+                case Immediate():
+                    self._count(item)
+                    self.is_over = True
+                    replies.append(self._encode(item))
+                case Place(request):
+                    replies += self._place(request)
+                case Report(event):
+                    self._processor.dispatcher.observe(event)
+                case EngineRefused(request_id):
+                    self._processor.dispatcher.engine_refused(request_id)
+                case Abandoned():
+                    self._processor.metrics.cancelled()
+                case _:
+                    assert_never(item)
+        return replies
+
+    def _place(self, request: InferenceRequest) -> list[bytes]:
+        started = perf_counter()
+        outcome = self._processor.dispatcher.place(request, self._settle)
+        self._processor.metrics.phase_s[Phase.PLACE].observe(perf_counter() - started)
+        return self._resume(outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        if replies := self._resume(outcome):
+            self._deliver(replies)
+
+    def _resume(self, outcome: Outcome) -> list[bytes]:
+        if not isinstance(self._part, Session):
+            return []
+        replies = self._carry_out(self._part.resume(outcome))
+        self.is_waiting = self._part.is_waiting
+        return replies
+
+    def _encode(self, reply: Reply) -> bytes:
+        started = perf_counter()
+        data = encode(reply)
+        if isinstance(reply, Route):
+            self._processor.metrics.phase_s[Phase.ENCODE].observe(perf_counter() - started)
+        return data
+
+    def _count(self, reply: Immediate) -> None:
+        """A shed request was counted where it was shed."""
+        if reply.rejected is not None:
+            self._processor.metrics.rejected(reply.rejected)
+        elif reply.status == 200:
+            self._processor.metrics.answered()
