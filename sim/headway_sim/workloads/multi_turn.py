@@ -2,18 +2,19 @@
 
     prompt of turn k+1 = prompt of turn k + answer of turn k + what the user says next
 
-Sessions start as a Poisson process.  The user reads an answer while it is written, then thinks:
+A fixed number of users, each in one conversation after the other, so the load is steady from the
+first seconds.  A user reads an answer while it is written, then thinks:
 
-    arrival of turn k+1 = arrival of turn k + output_tokens * read_s_per_token + Exp(think_s)
+    arrival of the next turn = arrival of this one + output_tokens * read_s_per_token + Exp(think_s)
 
 Arrivals are fixed beforehand, so that two runs get the very same requests at the same times; the
 answers in the history are therefore invented here too, and not those of the engine.  The same seed
 gives the same workload in every process.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import count, takewhile
 from random import Random
 
 from headway_sim.errors import InvalidWorkload
@@ -31,9 +32,9 @@ class MultiTurn:
         InvalidWorkload: naming the field.
     """
 
-    sessions_per_s: float
+    users: int
     think_s: float = 4.0
-    """Mean of an exponential distribution."""
+    """Mean of an exponential distribution; also between two conversations."""
     read_s_per_token: float = 0.02
     system_prompts: int = 8
     popularity_exponent: float = 1.0
@@ -46,13 +47,14 @@ class MultiTurn:
     turns: Span = (3, 8)
 
     def __post_init__(self) -> None:
-        for name in ("sessions_per_s", "think_s", "read_s_per_token"):
+        for name in ("think_s", "read_s_per_token"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InvalidWorkload(name, getattr(self, name), "positive and finite")
         if self.popularity_exponent < 0:
             raise InvalidWorkload("popularity_exponent", self.popularity_exponent, "at least 0")
-        if self.system_prompts < 1:
-            raise InvalidWorkload("system_prompts", self.system_prompts, "at least 1")
+        for name in ("users", "system_prompts"):
+            if getattr(self, name) < 1:
+                raise InvalidWorkload(name, getattr(self, name), "at least 1")
         for name in (
             "system_tokens",
             "first_user_tokens",
@@ -68,25 +70,17 @@ class MultiTurn:
 def generate(shape: MultiTurn, seed: int, duration_s: float) -> tuple[WorkloadRequest, ...]:
     """The requests that arrive within ``duration_s``, in order of arrival.
 
-    Sessions still running at the end are cut off there; none has started before 0.
+    At 0 no conversation has begun; those still running at the end are cut off there.
     """
     systems = _system_prompts(shape, seed)
-    popularity = [rank**-shape.popularity_exponent for rank in range(1, len(systems) + 1)]
-    cumulated = list(accumulate(popularity))
-    arrivals = Random(f"{seed}/sessions")
-    requests: list[WorkloadRequest] = []
-    starts_s = arrivals.expovariate(shape.sessions_per_s)
-    number = 0
-    while starts_s < duration_s:
-        session = f"{seed}/session-{number}"
-        rng = Random(session)
-        (system,) = rng.choices(systems, cum_weights=cumulated)
-        for request in _session(shape, session, system, starts_s, rng):
-            if request.at_s >= duration_s:
-                break
-            requests.append(request)
-        number += 1
-        starts_s += arrivals.expovariate(shape.sessions_per_s)
+    requests = [
+        request
+        for user in range(shape.users)
+        for request in takewhile(
+            lambda request: request.at_s < duration_s,
+            _user(shape, f"{seed}/user-{user}", systems),
+        )
+    ]
     return tuple(sorted(requests, key=lambda request: (request.at_s, request.session)))
 
 
@@ -98,17 +92,28 @@ def _system_prompts(shape: MultiTurn, seed: int) -> list[Segment]:
     ]
 
 
+def _user(shape: MultiTurn, user: str, systems: Sequence[Segment]) -> Iterator[WorkloadRequest]:
+    """One conversation after the other, without end."""
+    rng = Random(user)
+    popularity = [rank**-shape.popularity_exponent for rank in range(1, len(systems) + 1)]
+    at_s = rng.uniform(0.0, shape.think_s)
+    for number in count():
+        (system,) = rng.choices(systems, popularity)
+        at_s = yield from _session(shape, f"{user}/session-{number}", system, at_s, rng)
+
+
 def _session(
-    shape: MultiTurn, session: str, system: Segment, starts_s: float, rng: Random
-) -> Iterator[WorkloadRequest]:
-    at_s = starts_s
+    shape: MultiTurn, session: str, system: Segment, at_s: float, rng: Random
+) -> Generator[WorkloadRequest, None, float]:
+    """Returns when the user is ready for another conversation."""
     prompt: tuple[Segment, ...] = (system,)
     for turn in range(1, rng.randint(*shape.turns) + 1):
         said = shape.first_user_tokens if turn == 1 else shape.next_user_tokens
-        prompt = (*prompt, Segment(f"{session}/user-{turn}", rng.randint(*said)))
+        prompt = (*prompt, Segment(f"{session}/said-{turn}", rng.randint(*said)))
         output_tokens = rng.randint(*shape.output_tokens)
         yield WorkloadRequest(
             at_s=at_s, prompt=prompt, output_tokens=output_tokens, session=session, turn=turn
         )
         prompt = (*prompt, Segment(f"{session}/answer-{turn}", output_tokens))
         at_s += output_tokens * shape.read_s_per_token + rng.expovariate(1 / shape.think_s)
+    return at_s

@@ -16,7 +16,7 @@ from headway_sim.workloads.multi_turn import MultiTurn, generate
 from headway_sim.workloads.request import WorkloadRequest
 from headway_sim.workloads.text import BYTES_PER_TOKEN, prompt_text
 
-SHAPE = MultiTurn(sessions_per_s=2.0)
+SHAPE = MultiTurn(users=8)
 
 
 def by_session(requests: tuple[WorkloadRequest, ...]) -> dict[str | None, list[WorkloadRequest]]:
@@ -54,7 +54,7 @@ def test_different_sessions_share_their_system_prompt_and_nothing_more() -> None
 
 
 def test_system_prompts_are_of_unequal_popularity() -> None:
-    shape = MultiTurn(sessions_per_s=50.0, turns=(1, 1))
+    shape = MultiTurn(users=200, turns=(1, 1))
     counts = Counter(request.prompt[0].key for request in generate(shape, 3, 60.0))
     most, *_, least = (count for _, count in counts.most_common())
     # 1 / r: eight times as popular, but for the noise of some 3,000 draws.
@@ -65,6 +65,25 @@ def test_arrivals_are_ordered_and_end_with_the_duration() -> None:
     arrivals = [request.at_s for request in generate(SHAPE, 1, 30.0)]
     assert arrivals == sorted(arrivals)
     assert arrivals[0] > 0 and arrivals[-1] < 30.0
+
+
+def test_the_load_is_steady_from_the_first_seconds_on() -> None:
+    shape = MultiTurn(users=200, think_s=4.0, read_s_per_token=0.02, output_tokens=(50, 50))
+    per_s = [0] * 60
+    for request in generate(shape, 4, 60.0):
+        per_s[int(request.at_s)] += 1
+    # 200 users, one turn each 4 + 50 * 0.02 s: 40 per second, but for Poisson noise.
+    quarters = [sum(per_s[start : start + 15]) / 15 for start in range(0, 60, 15)]
+    assert all(34 < quarter < 48 for quarter in quarters), quarters
+
+
+def test_a_user_has_one_conversation_after_the_other() -> None:
+    first, second = (
+        turns
+        for session, turns in by_session(generate(SHAPE, 1, 120.0)).items()
+        if session in ("1/user-0/session-0", "1/user-0/session-1")
+    )
+    assert second[0].at_s > first[-1].at_s
 
 
 def test_a_longer_workload_begins_with_the_shorter_one() -> None:
@@ -80,7 +99,7 @@ def test_every_process_makes_the_same_workload_of_a_seed() -> None:
     program = (
         "import hashlib; from headway_sim.workloads.multi_turn import *;"
         "from headway_sim.workloads.text import prompt_text;"
-        "r = generate(MultiTurn(sessions_per_s=2.0), 9, 20.0);"
+        "r = generate(MultiTurn(users=8), 9, 20.0);"
         "print(hashlib.sha256((repr(r) + ''.join(map(prompt_text, r))).encode()).hexdigest())"
     )
     digests = {
@@ -100,7 +119,7 @@ def test_every_process_makes_the_same_workload_of_a_seed() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("sessions_per_s", 0.0),
+        ("users", 0),
         ("think_s", float("inf")),
         ("read_s_per_token", -1.0),
         ("popularity_exponent", -0.5),
@@ -110,7 +129,7 @@ def test_every_process_makes_the_same_workload_of_a_seed() -> None:
     ],
 )
 def test_parameters_out_of_range_are_refused(field: str, value: object) -> None:
-    values: dict[str, Any] = {"sessions_per_s": 1.0, field: value}
+    values: dict[str, Any] = {"users": 1, field: value}
     with pytest.raises(InvalidWorkload, match=f"^{field} must be") as error:
         MultiTurn(**values)
     assert error.value.field == field
