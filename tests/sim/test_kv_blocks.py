@@ -1,7 +1,7 @@
 """The literal block list: order of reuse, hits, duplicates, eviction."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway_sim.engine.kv_blocks import Block, BlockPool
@@ -180,6 +180,7 @@ _OPERATION = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(2, 16), st.booleans(), st.lists(_OPERATION, max_size=60), st.integers(0, 3))
 def test_the_linked_list_does_what_plain_lists_do(
     num_blocks: int,

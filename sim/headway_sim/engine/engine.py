@@ -102,10 +102,11 @@ class Engine:
         return self._scheduler.kv.clear()
 
     def next_event_ns(self) -> int | None:
-        """When `advance` has something to do next.  None: not before another request comes."""
-        if self._current is not None:
-            return self._ends_ns
-        return self._inbox[0].order[1] if self._inbox else None
+        """When to call `advance` next.  None: not before another request comes.
+
+        An instant that is reached already: an earlier call has left events to collect.
+        """
+        return self._now_ns if self._events else self._next_boundary_ns()
 
     def advance(self, to_ns: int) -> list[EngineEvent]:
         """Let time pass up to and including ``to_ns``; return what happened since the last call.
@@ -139,9 +140,14 @@ class Engine:
 
     def _catch_up(self, before_ns: int) -> None:
         """Run every step boundary that lies before ``before_ns``."""
-        while (at_ns := self.next_event_ns()) is not None and at_ns < before_ns:
+        while (at_ns := self._next_boundary_ns()) is not None and at_ns < before_ns:
             self._boundary(at_ns)
         self._now_ns = before_ns
+
+    def _next_boundary_ns(self) -> int | None:
+        if self._current is not None:
+            return self._ends_ns
+        return self._inbox[0].order[1] if self._inbox else None
 
     def _boundary(self, at_ns: int) -> None:
         """End the current step, take in what has arrived, and start the next step."""
