@@ -1,0 +1,305 @@
+"""The engine model on a wall clock: one wake-up per engine step, however many streams it feeds.
+
+The model is asked when something happens next; this task sleeps until then, takes all events up to
+now, moves the generations they belong to, and wakes each response once.  An idle engine has no next
+event, so its process sleeps.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
+from typing import Protocol
+
+from headway_engine.clock import EngineClock
+from headway_engine.errors import Busy, EngineDead, bad_request
+from headway_engine.generation import Generation
+from headway_sim.engine.engine import Engine
+from headway_sim.engine.facts import (
+    EngineEvent,
+    EngineRequest,
+    EngineStats,
+    FinishReason,
+    KvCleared,
+    KvRemoved,
+    KvStored,
+    Preempted,
+    RequestFinished,
+    Scheduled,
+    TokenEmitted,
+)
+from headway_sim.errors import InvalidEngineRequest
+
+IDLE_S = 30.0
+"""How often an idle driver wakes for nothing."""
+
+DEPARTED_STEPS = 4
+"""For how many steps a request that has ended can still be named by an event of its blocks: they
+are told when the step that they were composed for ends."""
+
+KvEvent = KvStored | KvRemoved | KvCleared
+
+
+class Observer(Protocol):
+    """Told what happened in the engine, in engine time."""
+
+    def token(self, generation: Generation, at_ns: int) -> None: ...
+    def finished(self, generation: Generation, at_ns: int) -> None: ...
+    def step(self, tokens: int, live: Sequence[Generation]) -> None:
+        """A step that gave tokens: ``tokens`` counts them and the prompt tokens computed."""
+        ...
+
+    def cache_changed(self, events: Sequence[KvEvent], owners: dict[str, Generation]) -> None: ...
+    def cache_hit(self, generation: Generation, at_ns: int) -> None: ...
+
+
+class EngineDriver:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: EngineClock,
+        observers: Sequence[Observer],
+        max_queued: int | None = None,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._observers = observers
+        self._max_queued = max_queued
+        self._live: dict[str, Generation] = {}
+        self._held: list[Generation] = []
+        self._holding = False
+        self._dead = False
+        self._departed: dict[str, tuple[Generation, int]] = {}
+        self._steps = 0
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    @property
+    def is_dead(self) -> bool:
+        return self._dead
+
+    @property
+    def is_paused(self) -> bool:
+        return self._holding
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._live) + len(self._held)
+
+    @property
+    def held(self) -> int:
+        """Requests that wait for ``resume``: the engine model does not know them yet."""
+        return len(self._held)
+
+    def stats(self) -> EngineStats:
+        return self._engine.stats()
+
+    @contextmanager
+    def submitted(self, generations: Sequence[Generation]) -> Iterator[None]:
+        """In flight until the block ends, however it ends; what is unfinished then is aborted.
+
+        Raises:
+            EngineDead: always, once the engine is gone.
+            Busy: the limit of requests in flight is reached.
+            Refused: the engine cannot serve such a request at all.
+        """
+        if self._dead:
+            raise EngineDead
+        if self._max_queued is not None and (self.in_flight + len(generations) > self._max_queued):
+            raise Busy
+        try:
+            for generation in generations:
+                self._submit(generation)
+            yield
+        finally:
+            for generation in generations:
+                self._drop(generation)
+
+    async def run(self) -> None:
+        while True:
+            self._advance()
+            due_ns = self._engine.next_event_ns()
+            wait_s = None if due_ns is None or self._dead else self._clock.wall_s_until(due_ns)
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(IDLE_S if wait_s is None else wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def hang(self) -> None:
+        """Make no progress until ``unhang``; requests are still taken in."""
+        self._advance()
+        self._clock.stop()
+
+    def unhang(self) -> None:
+        self._clock.start()
+        self._wake.set()
+
+    def straggle(self, factor: float) -> None:
+        """From now on every step takes ``factor`` times as long; 1 ends it."""
+        self._advance()
+        self._clock.straggle(factor)
+        self._wake.set()
+
+    def hold(self) -> None:
+        """New requests wait until ``release``; those in the engine go on."""
+        self._holding = True
+
+    def release(self) -> None:
+        self._holding = False
+        held, self._held = self._held, []
+        for generation in held:
+            self._enter(generation)
+
+    def finish_all(self, reason: str) -> None:
+        """End what is in the engine, as finished for ``reason``."""
+        for generation in list(self._live.values()):
+            self._leave(generation)
+            generation.finish_reason = reason
+            generation.inbox.notify()
+
+    def die(self) -> None:
+        """The engine is gone: what is in flight fails, and so does whatever comes."""
+        self._advance()
+        self._dead = True
+        for generation in [*self._live.values(), *self._held]:
+            generation.error = EngineDead()
+            generation.inbox.notify()
+        self._live.clear()
+        self._held.clear()
+        self._quiet.set()
+
+    def fail_held(self) -> None:
+        """End what still waits for ``release`` like requests to a dead engine."""
+        held, self._held = self._held, []
+        for generation in held:
+            generation.error = EngineDead()
+            generation.inbox.notify()
+
+    async def drained(self) -> None:
+        """Return when nothing is in the engine."""
+        await self._quiet.wait()
+
+    def reset_prefix_cache(self) -> bool:
+        self._advance()
+        done = self._engine.reset_prefix_cache(self._clock.now_ns())
+        self._wake.set()
+        return done
+
+    def _submit(self, generation: Generation) -> None:
+        generation.arrived_ns = self._clock.now_ns()
+        if self._holding:
+            self._held.append(generation)
+        else:
+            self._enter(generation)
+
+    def _enter(self, generation: Generation) -> None:
+        self._advance()
+        blocks, plan = generation.blocks, generation.plan
+        request = EngineRequest(
+            request_id=generation.engine_id,
+            prompt_tokens=len(generation.prompt),
+            output_tokens=plan.output_tokens,
+            block_hashes=blocks.prompt_hashes(),
+            output_block_hash=blocks.hash_of,
+            finish_reason=plan.finish_reason,
+            priority=generation.priority,
+            adapter=generation.adapter,
+        )
+        try:
+            self._engine.submit(request, self._clock.now_ns())
+        except InvalidEngineRequest as error:
+            raise bad_request(str(error)) from error
+        self._live[generation.engine_id] = generation
+        self._quiet.clear()
+        self._wake.set()
+
+    def _drop(self, generation: Generation) -> None:
+        if generation.engine_id in self._live:
+            self._leave(generation)
+        elif generation in self._held:
+            self._held.remove(generation)
+
+    def _leave(self, generation: Generation) -> None:
+        self._advance()
+        self._engine.abort(generation.engine_id, self._clock.now_ns())
+        self._forget(generation)
+        self._wake.set()
+
+    def _forget(self, generation: Generation) -> None:
+        self._live.pop(generation.engine_id, None)
+        self._departed[generation.engine_id] = generation, self._steps
+        if not self._live:
+            self._quiet.set()
+
+    def _advance(self) -> None:
+        if self._dead:
+            return
+        events = self._engine.advance(self._clock.now_ns())
+        for at_ns, step in groupby(events, key=attrgetter("at_ns")):
+            self._take_step(at_ns, list(step))
+
+    def _take_step(self, at_ns: int, events: Sequence[EngineEvent]) -> None:
+        self._steps += 1
+        owners = self._live | {name: g for name, (g, _) in self._departed.items()}
+        changes: list[KvEvent] = []
+        tokens = 0
+        for event in events:
+            match event:
+                case TokenEmitted():
+                    tokens += self._token(event)
+                case RequestFinished():
+                    self._finished(event)
+                case Scheduled():
+                    self._scheduled(event)
+                case Preempted():
+                    if (generation := self._live.get(event.request_id)) is not None:
+                        generation.preemptions += 1
+                case KvStored() | KvRemoved() | KvCleared():
+                    changes.append(event)
+        for observer in self._observers:
+            if changes:
+                observer.cache_changed(changes, owners)
+            if tokens:
+                observer.step(tokens, list(self._live.values()))
+        oldest = self._steps - DEPARTED_STEPS
+        self._departed = {n: d for n, d in self._departed.items() if d[1] > oldest}
+
+    def _scheduled(self, event: Scheduled) -> None:
+        generation = self._live.get(event.request_id)
+        if generation is None or generation.scheduled_ns is not None:
+            return
+        generation.scheduled_ns = event.at_ns
+        generation.cached_tokens = event.cached_tokens
+        for observer in self._observers:
+            observer.cache_hit(generation, event.at_ns)
+
+    def _token(self, event: TokenEmitted) -> int:
+        generation = self._live.get(event.request_id)
+        if generation is None:
+            return 0
+        computed = 0
+        if generation.first_token_ns is None:
+            generation.first_token_ns = event.at_ns
+            computed = len(generation.prompt) - (generation.cached_tokens or 0)
+        for observer in self._observers:
+            observer.token(generation, event.at_ns)
+        generation.emitted += 1
+        generation.last_token_ns = event.at_ns
+        if generation.wake_per_token:
+            generation.inbox.notify()
+        return 1 + computed
+
+    def _finished(self, event: RequestFinished) -> None:
+        generation = self._live.get(event.request_id)
+        if generation is None or event.reason is FinishReason.ABORT:
+            return
+        self._forget(generation)
+        generation.finish_reason = str(event.reason)
+        generation.siblings.unfinished -= 1
+        for observer in self._observers:
+            observer.finished(generation, event.at_ns)
+        generation.inbox.notify()

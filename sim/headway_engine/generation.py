@@ -1,0 +1,87 @@
+"""One sequence in flight: what was asked, how far it is, and whom to wake.
+
+Times are engine nanoseconds until they leave the process; ``EngineClock`` makes wall seconds of
+them.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headway_engine.answer_plan import AnswerPlan
+from headway_engine.continuation import Continuation
+from headway_engine.errors import Refused
+from headway_engine.token_blocks import TokenBlocks
+
+
+class Inbox:
+    """Wakes the one response that waits for it, however many sequences it has."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return when something has happened since the last call."""
+        await self._event.wait()
+        self._event.clear()
+
+
+@dataclass(slots=True, eq=False)
+class Siblings:
+    """The n samples of one prompt: vLLM counts their parameters once."""
+
+    n: int
+    unfinished: int
+    longest: int = 0
+    """Tokens of the longest finished sample."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Generation:
+    engine_id: str
+    """The engine's name for it, unique in the process."""
+    prompt: Sequence[int]
+    continuation: Continuation
+    plan: AnswerPlan
+    blocks: TokenBlocks
+    max_tokens: int
+    inbox: Inbox
+    siblings: Siblings
+    wake_per_token: bool
+    """False: the response needs only the end."""
+    session_id: str | None = None
+    adapter_id: int | None = None
+    priority: int = 0
+
+    arrived_ns: int = 0
+    scheduled_ns: int | None = None
+    first_token_ns: int | None = None
+    last_token_ns: int | None = None
+    cached_tokens: int | None = None
+    """Prompt tokens found in the cache when it was first scheduled."""
+    preemptions: int = 0
+    emitted: int = 0
+    """Output tokens that have left the engine."""
+    finish_reason: str | None = None
+    error: Refused | None = None
+    _taken: int = field(default=0)
+
+    @property
+    def adapter(self) -> str | None:
+        return self.blocks.identity.adapter
+
+    @property
+    def is_over(self) -> bool:
+        return self.finish_reason is not None or self.error is not None
+
+    @property
+    def has_news(self) -> bool:
+        return self._taken < self.emitted
+
+    def take(self) -> list[int]:
+        """The tokens that have left the engine since the last call."""
+        start, self._taken = self._taken, self.emitted
+        return self.continuation.upto(self.emitted)[start : self.emitted]
