@@ -23,6 +23,10 @@ class InvalidSettings(RouterError):
         self.problems = tuple(problems)
 
 
+class CannotListen(RouterError):
+    """The message names the flag and the address."""
+
+
 class RejectReason(StrEnum):
     """Why bad input is refused; a closed set, the label of a metric and the body's ``code``."""
 

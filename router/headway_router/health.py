@@ -7,6 +7,7 @@ because it drains, or because a pool is empty, helps nobody.
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import IntEnum
 
 import grpc
@@ -42,6 +43,7 @@ class Health:
     def __init__(self) -> None:
         self._has_endpoints = False
         self._is_draining = False
+        self._is_closed = False
         self._changed = asyncio.Event()
 
     @property
@@ -62,6 +64,11 @@ class Health:
         self._is_draining = True
         self._wake()
 
+    def close(self) -> None:
+        """End all watches: a server that stops waits for its open streams."""
+        self._is_closed = True
+        self._wake()
+
     def status(self, service: str) -> ServingStatus | None:
         """None: no such service."""
         if service == LIVENESS:
@@ -71,9 +78,9 @@ class Health:
         return ServingStatus.SERVING if self.is_ready else ServingStatus.NOT_SERVING
 
     async def statuses(self, service: str) -> AsyncIterator[ServingStatus]:
-        """The status now and after every change, without end; for ``Watch``."""
+        """The status now and after every change, until closed; for ``Watch``."""
         last = None
-        while True:
+        while not self._is_closed:
             changed = self._changed
             status = self.status(service) or ServingStatus.SERVICE_UNKNOWN
             if status is not last:
@@ -88,6 +95,29 @@ class Health:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+@asynccontextmanager
+async def serving_health(health: Health, host: str, port: int) -> AsyncIterator[int]:
+    """Answer probes while in the block, on the port that is given; 0: a free one.
+
+    Raises:
+        RuntimeError: the port is taken, or the address is not this machine's.
+    """
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(health), server)
+    bound = server.add_insecure_port(grpc_address(host, port))
+    await server.start()
+    try:
+        yield bound
+    finally:
+        health.close()
+        await server.stop(0)
+
+
+def grpc_address(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped package

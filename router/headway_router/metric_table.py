@@ -68,7 +68,11 @@ class ReloadOutcome(StrEnum):
 
 
 class EndpointCondition(StrEnum):
+    """As the core's ``EndpointStats.state``."""
+
     READY = "ready"
+    WARMING = "warming"
+    """It joined a short while ago and gets less than its share."""
     DRAINING = "draining"
     UNREACHABLE = "unreachable"
 

@@ -86,6 +86,18 @@ class Metrics:
         """The page in Prometheus' text format, as ``CONTENT_TYPE`` says."""
         return generate_latest(self.registry)
 
+    def streams_open_now(self) -> int:
+        return int(next(iter(self.streams_open.collect())).samples[0].value)
+
+    def requests(self) -> Mapping[str, Mapping[str, int]]:
+        """Requests settled so far: pool -> outcome -> number."""
+        counts: dict[str, dict[str, int]] = {}
+        for sample in next(iter(self._requests.collect())).samples:
+            if sample.name == "headway_requests_total":
+                pool = counts.setdefault(sample.labels["pool"], {})
+                pool[sample.labels["outcome"]] = int(sample.value)
+        return counts
+
     def outcome(self, outcome: Outcome, *, prompt_tokens: int, held_s: float | None = None) -> None:
         """Count what the core answered.  A ``Held`` counts when it is settled.
 

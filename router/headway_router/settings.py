@@ -39,6 +39,8 @@ class Settings(BaseModel):
     """a longer request body is refused with 413"""
     drain_timeout_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
     """how long open streams may take to end after SIGTERM"""
+    drain_notice_s: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """part of that in which new streams are still taken, while gateways notice; none on SIGINT"""
     scrape_min_ms: float = Field(default=100.0, ge=10, allow_inf_nan=False)
     """interval between reads of a busy engine's metrics"""
     scrape_max_ms: float = Field(default=2000.0, ge=10, allow_inf_nan=False)

@@ -1,0 +1,210 @@
+"""The router process: builds every part, runs them in one TaskGroup, drains on a signal."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from random import Random
+from time import monotonic
+
+from headway_core.policy import Fleet
+from headway_core.router import Router
+from headway_router.debug import debug_page
+from headway_router.dispatch import Dispatcher
+from headway_router.endpoints.cadence import Cadence
+from headway_router.endpoints.scrape import Scraper
+from headway_router.errors import CannotListen
+from headway_router.extproc.service import ExternalProcessor
+from headway_router.extproc.session import SessionOptions
+from headway_router.health import Health, serving_health
+from headway_router.lag import sample_lag
+from headway_router.metrics import CONTENT_TYPE, Metrics
+from headway_router.openai.intake import Intake
+from headway_router.openai.ratios import TokenRatios
+from headway_router.pages import Page, serving_pages
+from headway_router.policy_source import FolderSource
+from headway_router.readings import readings
+from headway_router.settings import LOOPBACK, Settings
+from headway_router.transport import Transport
+from headway_router.transport.grpc_aio import GrpcAioTransport
+
+log = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the process listens, free ports filled in."""
+
+    grpc_port: int
+    grpc_health_port: int
+    metrics_port: int
+    debug_port: int
+
+
+async def run(settings: Settings, on_ready: Callable[[Ports], None]) -> None:
+    """Route until SIGTERM or SIGINT, then drain.  A second signal ends the process at once.
+
+    Raises:
+        InvalidDocuments: the folder does not make a configuration.
+        CannotListen: a port is taken.
+        ExceptionGroup: a part has failed; the process cannot go on without it.
+    """
+    app = App(settings)
+    app.source.load()
+    with _stop_signal() as stopped:
+        async with app.listening() as ports, asyncio.TaskGroup() as tasks:
+            parts = [tasks.create_task(part) for part in app.parts()]
+            on_ready(ports)
+            log.info("router.ready", extra={"host": settings.host, **asdict(ports)})
+            await app.drain(await stopped)
+            for part in parts:
+                part.cancel()
+    log.info("router.stopped")
+
+
+class App:
+    """The parts of one router, wired together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = monotonic()
+        rng = Random()
+        self.metrics = Metrics()
+        self.health = Health()
+        self.dispatcher = Dispatcher(Router(rng), self.metrics, asyncio.get_running_loop().time)
+        core = self.dispatcher.core
+        self.scraper = Scraper(
+            observe=self.dispatcher.observe,
+            has_leases=lambda endpoint_id: core.leases_at(endpoint_id) > 0,
+            cadence=Cadence(min_s=settings.scrape_min_s, max_s=settings.scrape_max_s),
+            rng=rng,
+            metrics=self.metrics,
+        )
+        self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
+        intake = Intake(
+            lambda: self.dispatcher.catalogue,
+            TokenRatios(),
+            self.metrics,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        options = SessionOptions(single_destination=settings.single_destination)
+        self.transport: Transport = GrpcAioTransport(
+            ExternalProcessor(self.dispatcher, intake, self.metrics, options),
+            self.health,
+            host=settings.host,
+            port=settings.grpc_port,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        self.metrics.read_from(
+            lambda: readings(core, len(self.source.problems), self.dispatcher.now())
+        )
+
+    def parts(self) -> list[Coroutine[None, None, None]]:
+        """What runs for as long as the process."""
+        return [
+            self.dispatcher.run(),
+            self.source.run(),
+            self.scraper.run(),
+            sample_lag(self.metrics.event_loop_lag_s),
+        ]
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Ports]:
+        """Serve on all four ports.
+
+        Raises:
+            CannotListen: on one of them.
+        """
+        chosen, host = self._settings, self._settings.host
+        metrics_page = Page(CONTENT_TYPE, self.metrics.page)
+        debug_page = Page("application/json", self._debug)
+        async with AsyncExitStack() as stack:
+            with _claiming("--debug-port", LOOPBACK, chosen.debug_port):
+                pages = serving_pages(LOOPBACK, chosen.debug_port, {"/debug": debug_page})
+                debug_port = await stack.enter_async_context(pages)
+            with _claiming("--metrics-port", host, chosen.metrics_port):
+                pages = serving_pages(host, chosen.metrics_port, {"/metrics": metrics_page})
+                metrics_port = await stack.enter_async_context(pages)
+            with _claiming("--grpc-health-port", host, chosen.grpc_health_port):
+                health = serving_health(self.health, host, chosen.grpc_health_port)
+                grpc_health_port = await stack.enter_async_context(health)
+            with _claiming("--grpc-port", host, chosen.grpc_port):
+                await self.transport.start()
+            stack.push_async_callback(self.transport.stop, 0.0)
+            yield Ports(
+                grpc_port=self.transport.port,
+                grpc_health_port=grpc_health_port,
+                metrics_port=metrics_port,
+                debug_port=debug_port,
+            )
+
+    async def drain(self, why: signal.Signals) -> None:
+        """Not ready at once; new streams for a while, as gateways notice late; then the open ones.
+
+        A person who presses Ctrl-C has no gateway that should notice.
+        """
+        self.health.drain()
+        open_streams = self.metrics.streams_open_now()
+        log.info("router.draining", extra={"signal": why.name, "streams_open": open_streams})
+        timeout_s = self._settings.drain_timeout_s
+        notice_s = min(self._settings.drain_notice_s, timeout_s) if why is signal.SIGTERM else 0.0
+        await asyncio.sleep(notice_s)
+        self.health.close()
+        await self.transport.stop(timeout_s - notice_s)
+
+    def _apply(self, fleet: Fleet) -> None:
+        self.dispatcher.apply(fleet)
+        self.scraper.watch(
+            {e.endpoint_id: pool.metrics_path for pool in fleet.pools for e in pool.endpoints}
+        )
+        self.health.fleet_applied(fleet)
+
+    def _debug(self) -> bytes:
+        return debug_page(
+            self.dispatcher.core,
+            now=self.dispatcher.now(),
+            process={
+                "is_ready": self.health.is_ready,
+                "is_draining": self.health.is_draining,
+                "uptime_s": round(monotonic() - self._started, 1),
+                "streams_open": self.metrics.streams_open_now(),
+            },
+            configuration=self.source.debug(),
+            requests=self.metrics.requests(),
+        )
+
+
+@contextmanager
+def _claiming(flag: str, host: str, port: int) -> Iterator[None]:
+    """grpc raises RuntimeError, the event loop OSError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise CannotListen(f"{flag}: cannot listen on {host}:{port}: {error}") from error
+
+
+@contextmanager
+def _stop_signal() -> Iterator[asyncio.Future[signal.Signals]]:
+    """The first SIGTERM or SIGINT.  From then on they have their default effect again."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def restore() -> None:
+        for one in _STOP_SIGNALS:
+            loop.remove_signal_handler(one)
+            signal.signal(one, signal.SIG_DFL)
+
+    def stop(received: signal.Signals) -> None:
+        restore()
+        stopped.set_result(received)
+
+    for one in _STOP_SIGNALS:
+        loop.add_signal_handler(one, stop, one)
+    try:
+        yield stopped
+    finally:
+        restore()

@@ -1,0 +1,29 @@
+"""Sums up the core's state for the gauges."""
+
+from collections import Counter
+
+from headway_core.router import Router
+from headway_router.metric_table import EndpointCondition
+from headway_router.metrics import Readings
+
+
+def readings(core: Router, config_problems: int, now: float) -> Readings:
+    """O(endpoints): once for each page of metrics."""
+    stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
+    endpoints: Counter[tuple[str, EndpointCondition]] = Counter()
+    stale = dict.fromkeys(stale_after_s, 0)
+    held = {}
+    for name, pool in core.stats(now).items():
+        held[name] = pool.held
+        endpoints.update({(name, condition): 0 for condition in EndpointCondition})
+        for endpoint in pool.endpoints:
+            endpoints[name, EndpointCondition(endpoint.state)] += 1
+            if endpoint.view_age_s is None or endpoint.view_age_s >= stale_after_s[name]:
+                stale[name] += 1
+    return Readings(
+        leases_outstanding=core.leases_outstanding,
+        held=held,
+        endpoints=endpoints,
+        stale_endpoints=stale,
+        config_problems=config_problems,
+    )
