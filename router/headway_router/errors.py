@@ -2,6 +2,7 @@
 
 RouterError
 ├── InvalidSettings      a flag or a variable of the process is wrong: the user must act
+├── CannotListen         a port is taken, or the address is not this machine's
 ├── RequestRejected      the client's request is refused at the door, with an HTTP status
 └── ProtocolViolation    the gateway sent what ext_proc does not allow
 """
