@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from headway_router.errors import ProtocolViolation
-from headway_router.health import Health, HealthServicer
+from headway_router.health import Health, HealthServicer, grpc_address
 from headway_router.transport import METHOD_NAME, SERVICE_NAME, Service, Stream
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class GrpcAioTransport:
     ) -> None:
         self._service = service
         self._health = health
-        self._address = f"{host}:{port}"
+        self._address = grpc_address(host, port)
         self._max_message_bytes = 2 * max_body_bytes + _MESSAGE_OVERHEAD_BYTES
         self._server: grpc.aio.Server | None = None
         self._streams = 0
