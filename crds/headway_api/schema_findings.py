@@ -18,7 +18,7 @@ _MAX_SHOWN = 60
 def findings_of(error: ValidationError, kind: str, root: Node) -> Iterator[Finding]:
     """One finding per error, each with the line of ``root`` that is to be changed."""
     for details in error.errors(include_url=False):
-        path = tuple(part for part in details["loc"] if part != "[key]")
+        path = _path(details)
         match details["type"]:
             case "too_short" | "too_long" if _has_allowed_length(details):
                 continue
@@ -33,6 +33,13 @@ def findings_of(error: ValidationError, kind: str, root: Node) -> Iterator[Findi
                     _wrong(details, kind, path, root),
                     allowed.words(kind, path),
                 )
+
+
+def _path(details: ErrorDetails) -> Path:
+    """pydantic marks what is wrong with a key, not with its value, by a last step of its own."""
+    path = details["loc"]
+    is_of_key = path[-1:] == ("[key]",) and details["type"] != "extra_forbidden"
+    return path[:-1] if is_of_key else path
 
 
 def _has_allowed_length(details: ErrorDetails) -> bool:
@@ -73,10 +80,8 @@ def _wrong(details: ErrorDetails, kind: str, path: Path, root: Node) -> str:
     match details["type"]:
         case "enum" | "literal_error":
             return _not_an_option(value, kind, path, root)
-        case "int_type" | "bool_type" | "string_type" | "int_parsing_size":
+        case "int_type" | "bool_type" | "string_type":
             return _wrong_type(value, details["type"], find(root, path))
-        case "int_from_float":
-            return f"{shown(value)} is not an integer"
         case "greater_than_equal":
             return f"{value} is too small"
         case "less_than_equal":
@@ -86,7 +91,7 @@ def _wrong(details: ErrorDetails, kind: str, path: Path, root: Node) -> str:
         case "string_too_long":
             return f"{shown(value)} is too long, {len(value)} characters"
         case "string_pattern_mismatch":
-            return f"{shown(value)} has characters that are not allowed there"
+            return f"{shown(value)} does not match"
         case "too_short" | "too_long":
             return f"has {len(value)} entries"
         case "model_type" | "dict_type" | "tuple_type":
@@ -102,22 +107,22 @@ def _not_an_option(value: object, kind: str, path: Path, root: Node) -> str:
     if reason := planned_value(generic(path), value):
         return f"{value} is {reason}"
     if isinstance(value, str):
-        return f"{shown(value)} is not one of them" + suggestion(value, allowed.values(kind, path))
+        return f"{shown(value)} is not allowed" + suggestion(value, allowed.values(kind, path))
     return _wrong_type(value, "string_type", find(root, path))
 
 
 def _wrong_type(value: object, wanted: str, node: Node | None) -> str:
     """YAML decides the type of a plain word: say so, and how to get a string."""
-    text = node.text if isinstance(node, ScalarNode) else str(value)
     noun = {"string_type": "a string", "bool_type": "a boolean"}.get(wanted, "an integer")
-    match value:
-        case bool() | int() | float() if wanted == "string_type":
-            what = "a boolean" if isinstance(value, bool) else "a number"
+    if isinstance(value, bool | int | float):
+        text = node.text[:_MAX_SHOWN] if isinstance(node, ScalarNode) else str(value)
+        what = "a boolean" if isinstance(value, bool) else "a number"
+        if wanted == "string_type":
             return f'{text} is {what} in YAML; for the string write "{text}" in quotes'
-        case str():
-            return f"{shown(value)} is a string, not {noun}"
-        case _:
-            return f"{_noun(value)}, not {noun}"
+        return f"{text} is {what} in YAML, not {noun}"
+    if isinstance(value, str):
+        return f"{shown(value)} is a string, not {noun}"
+    return f"{_noun(value)}, not {noun}"
 
 
 def _noun(value: object) -> str:

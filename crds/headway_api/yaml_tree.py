@@ -59,7 +59,8 @@ def read_trees(text: str) -> Iterator[Tree]:
         mark = error.problem_mark or error.context_mark
         what = " ".join(f"{error.context or ''} {error.problem or ''}".split())
         line = mark.line + 1 if mark else 1
-        raise Unreadable(Finding((), line, f"not YAML: {what}")) from error
+        last = max(1, len(text.splitlines()))  # the mark of an early end is behind the text
+        raise Unreadable(Finding((), min(line, last), f"not YAML: {what}")) from error
 
 
 class _Reader:

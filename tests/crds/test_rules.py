@@ -61,8 +61,8 @@ def test_two_endpoints_of_a_pool_have_different_addresses(
     text = demo("127.0.0.1, port: 8001", one, "127.0.0.1, port: 8002", other)
     assert problems(text) == [
         (
-            f"f.yaml:14: spec.groups[0].endpoints[1].address: '{endpoint}' is an endpoint of the pool"
-            " already, in f.yaml:13; allowed: each once"
+            f"f.yaml:14: spec.groups[0].endpoints[1].address: '{endpoint}' is an endpoint of the"
+            " pool already, in f.yaml:13; allowed: each once"
         )
     ]
 
