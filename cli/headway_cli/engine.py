@@ -125,6 +125,9 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         default=1024,
         help="mean length after which the model ends an answer by itself",
     )
+    group.add_argument(
+        "--stream-interval", type=int, default=1, help="tokens per chunk after the first"
+    )
     for flag in (
         "--enable-prompt-tokens-details",
         "--enable-per-request-metrics",

@@ -1,15 +1,16 @@
-"""Parts that answers of several APIs share: usage, per-request timing, fingerprint, ids.
+"""Parts that answers of several APIs share: usage, per-request timing, fingerprint, text.
 
 Key order and the fields that are there although null are those of vLLM 0.32.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from headway_engine.clock import EngineClock
 from headway_engine.generation import Generation
 from headway_engine.settings import Settings
+from headway_engine.tokenizer import TextStream
 
 VERSION = "0.32.0"
 
@@ -18,11 +19,6 @@ def fingerprint(settings: Settings) -> str:
     """Constant for a server configuration."""
     digest = hashlib.sha256(repr((settings.engine, settings.served_names)).encode()).hexdigest()
     return f"vllm-{VERSION}-{digest[:8]}"
-
-
-def response_id(prefix: str, body_id: str | None, headers: Mapping[str, str], fresh: str) -> str:
-    """The header goes before the body's ``request_id``; ``fresh`` is for neither."""
-    return f"{prefix}-{headers.get('X-Request-Id') or body_id or fresh}"
 
 
 class Usage:
@@ -121,7 +117,7 @@ def timing(generations: Sequence[Generation], clock: EngineClock) -> dict[str, A
 class ChoiceText:
     """Text of one sequence, as it becomes known; ends before the stop string."""
 
-    def __init__(self, generation: Generation, stream: Any) -> None:
+    def __init__(self, generation: Generation, stream: TextStream) -> None:
         self._stream = stream
         self._left = generation.plan.text_limit
 

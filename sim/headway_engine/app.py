@@ -19,17 +19,19 @@ from headway_engine.block_residency import BlockResidency
 from headway_engine.cache_config import cache_config
 from headway_engine.clock import EngineClock
 from headway_engine.control import ControlRoutes
-from headway_engine.driver import EngineDriver, Observer
+from headway_engine.driver import EngineDriver, StepObserver
 from headway_engine.errors import CannotListen
 from headway_engine.faults import Faults
 from headway_engine.frontend import Frontend
 from headway_engine.http_edge import HttpEdge
 from headway_engine.http_metrics import HttpMetrics
 from headway_engine.kv_events import KvEventPublisher
+from headway_engine.messages_api import MessagesApi
 from headway_engine.metrics import EngineMetrics
 from headway_engine.model_routes import ModelRoutes
 from headway_engine.openai_api import OpenAiApi
 from headway_engine.orca import OrcaReport
+from headway_engine.responses_api import ResponsesApi
 from headway_engine.settings import Settings
 from headway_engine.state_routes import StateRoutes
 from headway_engine.tokenizer import load
@@ -65,7 +67,7 @@ class Server:
             kv_blocks=flags.kv_cache_metrics,
             engine_clock=self.clock,
         )
-        observers: list[Observer] = [self.metrics]
+        observers: list[StepObserver] = []
         if flags.kv_cache_metrics:
             observers.append(BlockResidency(self.metrics.series, self.clock))
         self.publisher: KvEventPublisher | None = None
@@ -77,6 +79,7 @@ class Server:
         self.driver = EngineDriver(
             Engine(settings.engine, settings.step_model),
             self.clock,
+            self.metrics,
             observers,
             flags.max_num_queued_reqs,
         )
@@ -104,8 +107,11 @@ class Server:
             self.settings, self.driver, self.metrics, self.http_metrics, edge, self.faults
         )
         openai = OpenAiApi(self._frontend, self.clock, self.faults, OrcaReport(self.driver), rng)
-        for routes in (state, openai, ModelRoutes(self._frontend, rng)):
-            app.add_routes(routes.routes())
+        app.add_routes(state.routes())
+        app.add_routes(openai.routes())
+        app.add_routes(ModelRoutes(self._frontend, rng).routes())
+        app.add_routes(ResponsesApi(self._frontend, self.faults, rng).routes())
+        app.add_routes(MessagesApi(self._frontend, self.faults, rng).routes())
         return app
 
 

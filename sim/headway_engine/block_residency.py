@@ -7,10 +7,9 @@ registered; a request that finds it cached uses it again.
 from collections.abc import Mapping, Sequence
 
 from headway_engine.clock import EngineClock
-from headway_engine.driver import KvEvent
 from headway_engine.generation import Generation
 from headway_engine.vllm_series import VllmSeries
-from headway_sim.engine.facts import KvCleared, KvRemoved, KvStored
+from headway_sim.engine.facts import EngineEvent, KvCleared, KvRemoved, KvStored, Scheduled
 
 
 class BlockResidency:
@@ -20,21 +19,12 @@ class BlockResidency:
         self._uses: dict[int, tuple[int, int]] = {}
         """Hash -> (registered, last used)."""
 
-    def token(self, generation: Generation, at_ns: int) -> None: ...
-    def finished(self, generation: Generation, at_ns: int) -> None: ...
-    def step(self, tokens: int, live: Sequence[Generation]) -> None: ...
-
-    def cache_hit(self, generation: Generation, at_ns: int) -> None:
-        cached_blocks = (generation.cached_tokens or 0) // generation.blocks.block_tokens
-        for block_hash in generation.blocks.prompt_hashes()[:cached_blocks]:
-            use = self._uses.get(block_hash)
-            if use is not None:
-                self._series.block_reuse.observe(self._clock.wall_s(at_ns - use[1]))
-                self._uses[block_hash] = use[0], at_ns
-
-    def cache_changed(self, events: Sequence[KvEvent], owners: Mapping[str, Generation]) -> None:
+    def step_ended(self, events: Sequence[EngineEvent], owners: Mapping[str, Generation]) -> None:
         for event in events:
             match event:
+                case Scheduled():
+                    if (owner := owners.get(event.request_id)) is not None:
+                        self._used_again(owner, event)
                 case KvStored():
                     for block_hash in event.hashes:
                         self._uses.setdefault(block_hash, (event.at_ns, event.at_ns))
@@ -43,6 +33,15 @@ class BlockResidency:
                         self._evicted(block_hash, event.at_ns)
                 case KvCleared():
                     self._uses.clear()
+
+    def _used_again(self, owner: Generation, event: Scheduled) -> None:
+        cached_blocks = event.cached_tokens // owner.blocks.block_tokens
+        for index in range(cached_blocks):
+            block_hash = owner.blocks.hash_of(index)
+            use = self._uses.get(block_hash)
+            if use is not None:
+                self._series.block_reuse.observe(self._clock.wall_s(event.at_ns - use[1]))
+                self._uses[block_hash] = use[0], event.at_ns
 
     def _evicted(self, block_hash: int, at_ns: int) -> None:
         use = self._uses.pop(block_hash, None)

@@ -6,7 +6,7 @@ event, so its process sleeps.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -15,15 +15,13 @@ from typing import Protocol
 from headway_engine.clock import EngineClock
 from headway_engine.errors import Busy, EngineDead, bad_request
 from headway_engine.generation import Generation
+from headway_engine.metrics import EngineMetrics
 from headway_sim.engine.engine import Engine
 from headway_sim.engine.facts import (
     EngineEvent,
     EngineRequest,
     EngineStats,
     FinishReason,
-    KvCleared,
-    KvRemoved,
-    KvStored,
     Preempted,
     RequestFinished,
     Scheduled,
@@ -34,24 +32,13 @@ from headway_sim.errors import InvalidEngineRequest
 IDLE_S = 30.0
 """How often an idle driver wakes for nothing."""
 
-DEPARTED_STEPS = 4
-"""For how many steps a request that has ended can still be named by an event of its blocks: they
-are told when the step that they were composed for ends."""
 
-KvEvent = KvStored | KvRemoved | KvCleared
+class StepObserver(Protocol):
+    """Wants to see what a step did to the cache."""
 
-
-class Observer(Protocol):
-    """Told what happened in the engine, in engine time."""
-
-    def token(self, generation: Generation, at_ns: int) -> None: ...
-    def finished(self, generation: Generation, at_ns: int) -> None: ...
-    def step(self, tokens: int, live: Sequence[Generation]) -> None:
-        """A step that gave tokens: ``tokens`` counts them and the prompt tokens computed."""
+    def step_ended(self, events: Sequence[EngineEvent], owners: Mapping[str, Generation]) -> None:
+        """``owners``: the requests that events can name, by the engine's name for them."""
         ...
-
-    def cache_changed(self, events: Sequence[KvEvent], owners: dict[str, Generation]) -> None: ...
-    def cache_hit(self, generation: Generation, at_ns: int) -> None: ...
 
 
 class EngineDriver:
@@ -59,11 +46,13 @@ class EngineDriver:
         self,
         engine: Engine,
         clock: EngineClock,
-        observers: Sequence[Observer],
+        metrics: EngineMetrics,
+        observers: Sequence[StepObserver],
         max_queued: int | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
+        self._metrics = metrics
         self._observers = observers
         self._max_queued = max_queued
         self._live: dict[str, Generation] = {}
@@ -71,7 +60,7 @@ class EngineDriver:
         self._holding = False
         self._dead = False
         self._departed: dict[str, tuple[Generation, int]] = {}
-        self._steps = 0
+        """With the steps done when it left: the end of the next step still tells of its blocks."""
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -231,7 +220,7 @@ class EngineDriver:
 
     def _forget(self, generation: Generation) -> None:
         self._live.pop(generation.engine_id, None)
-        self._departed[generation.engine_id] = generation, self._steps
+        self._departed[generation.engine_id] = generation, self._engine.stats().steps
         if not self._live:
             self._quiet.set()
 
@@ -241,65 +230,55 @@ class EngineDriver:
         events = self._engine.advance(self._clock.now_ns())
         for at_ns, step in groupby(events, key=attrgetter("at_ns")):
             self._take_step(at_ns, list(step))
+        if events and self._departed:
+            steps = self._engine.stats().steps
+            self._departed = {n: d for n, d in self._departed.items() if d[1] >= steps}
 
     def _take_step(self, at_ns: int, events: Sequence[EngineEvent]) -> None:
-        self._steps += 1
-        owners = self._live | {name: g for name, (g, _) in self._departed.items()}
-        changes: list[KvEvent] = []
-        tokens = 0
+        if self._observers:
+            owners = self._live | {name: g for name, (g, _) in self._departed.items()}
+            for observer in self._observers:
+                observer.step_ended(events, owners)
+        emitted = computed = 0
         for event in events:
+            generation = self._live.get(getattr(event, "request_id", ""))
+            if generation is None:
+                continue
             match event:
                 case TokenEmitted():
-                    tokens += self._token(event)
+                    emitted += 1
+                    computed += self._token(generation, at_ns)
                 case RequestFinished():
-                    self._finished(event)
-                case Scheduled():
-                    self._scheduled(event)
+                    self._finished(generation, event)
+                case Scheduled() if generation.scheduled_ns is None:
+                    generation.scheduled_ns = at_ns
+                    generation.cached_tokens = event.cached_tokens
                 case Preempted():
-                    if (generation := self._live.get(event.request_id)) is not None:
-                        generation.preemptions += 1
-                case KvStored() | KvRemoved() | KvCleared():
-                    changes.append(event)
-        for observer in self._observers:
-            if changes:
-                observer.cache_changed(changes, owners)
-            if tokens:
-                observer.step(tokens, list(self._live.values()))
-        oldest = self._steps - DEPARTED_STEPS
-        self._departed = {n: d for n, d in self._departed.items() if d[1] > oldest}
+                    generation.preemptions += 1
+        if emitted:
+            self._metrics.step(emitted, computed, self._live.values())
 
-    def _scheduled(self, event: Scheduled) -> None:
-        generation = self._live.get(event.request_id)
-        if generation is None or generation.scheduled_ns is not None:
-            return
-        generation.scheduled_ns = event.at_ns
-        generation.cached_tokens = event.cached_tokens
-        for observer in self._observers:
-            observer.cache_hit(generation, event.at_ns)
-
-    def _token(self, event: TokenEmitted) -> int:
-        generation = self._live.get(event.request_id)
-        if generation is None:
-            return 0
+    def _token(self, generation: Generation, at_ns: int) -> int:
+        """Return the prompt tokens that were computed for it: those of its prefill, at first."""
         computed = 0
         if generation.first_token_ns is None:
-            generation.first_token_ns = event.at_ns
+            generation.first_token_ns = at_ns
             computed = len(generation.prompt) - (generation.cached_tokens or 0)
-        for observer in self._observers:
-            observer.token(generation, event.at_ns)
+            self._metrics.first_token(generation, at_ns)
+        else:
+            self._metrics.next_token(generation, at_ns)
         generation.emitted += 1
-        generation.last_token_ns = event.at_ns
-        if generation.wake_per_token:
+        generation.last_token_ns = at_ns
+        every = generation.wake_every
+        if every is not None and (generation.emitted == 1 or generation.emitted % every == 0):
             generation.inbox.notify()
-        return 1 + computed
+        return computed
 
-    def _finished(self, event: RequestFinished) -> None:
-        generation = self._live.get(event.request_id)
-        if generation is None or event.reason is FinishReason.ABORT:
+    def _finished(self, generation: Generation, event: RequestFinished) -> None:
+        if event.reason is FinishReason.ABORT:
             return
         self._forget(generation)
         generation.finish_reason = str(event.reason)
         generation.siblings.unfinished -= 1
-        for observer in self._observers:
-            observer.finished(generation, event.at_ns)
+        self._metrics.finished(generation, event.at_ns)
         generation.inbox.notify()

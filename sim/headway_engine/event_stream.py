@@ -14,6 +14,11 @@ def event(payload: bytes) -> bytes:
     return b"data: " + payload + b"\n\n"
 
 
+def named_event(name: str, payload: bytes) -> bytes:
+    """Of the APIs that name their events."""
+    return b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n"
+
+
 def error_event(error: Refused) -> bytes:
     """Unlike all others it has spaces after its separators; status 200 went out long before."""
     return event(json.dumps(error.body()).encode())

@@ -5,7 +5,7 @@ An exchange is entered with ``with``: leaving it, in whatever way, aborts what i
 
 import random
 from array import array
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from headway_engine.answer_plan import plan
 from headway_engine.block_hashes import BlockHasher, BlockIdentity
 from headway_engine.continuation import Continuation
 from headway_engine.driver import EngineDriver
-from headway_engine.errors import Busy, Refused, bad_request, model_not_found
+from headway_engine.errors import Busy, bad_request, model_not_found
 from headway_engine.faults import Faults
 from headway_engine.generation import Generation, Inbox, Siblings
 from headway_engine.metrics import EngineMetrics
@@ -134,14 +134,14 @@ class Frontend:
         if self._faults.refusing:
             raise Busy
         inbox = Inbox()
+        every = self.settings.flags.stream_interval if streamed else None
         generations = [
             generation
             for index, prompt in enumerate(prompts)
-            for generation in self._samples(index, prompt, sampling, call, inbox, streamed)
+            for generation in self._samples(index, prompt, sampling, call, inbox, every)
         ]
         try:
-            submitted = self._driver.submitted(generations)
-            with submitted:
+            with self._driver.submitted(generations):
                 yield Exchange(generations, inbox)
         except Busy:
             self._metrics.rejected()
@@ -154,51 +154,37 @@ class Frontend:
         sampling: Sampling,
         call: Call,
         inbox: Inbox,
-        streamed: bool,
+        every: int | None,
     ) -> Iterator[Generation]:
+        """The n answers to one prompt."""
         siblings = Siblings(sampling.n, sampling.n)
         unique = f"{self._rng.getrandbits(32):08x}"
-        for sample in range(sampling.n):
-            yield self._generation(
-                f"{call.response_id}-{index}-{sample}-{unique}",
-                prompt,
-                self._salt(call, sampling, sample),
-                sampling,
-                call,
-                Wiring(inbox, siblings, streamed),
-            )
-
-    def _generation(
-        self,
-        engine_id: str,
-        prompt: TokenIds,
-        salt: str,
-        sampling: Sampling,
-        call: Call,
-        wiring: "Wiring",
-    ) -> Generation:
         adapter = call.adapter
-        continuation = Continuation(prompt, self.tokenizer.generated_ids, salt)
-        answer = plan(continuation, sampling, self.tokenizer, self.settings.flags.output_tokens)
         identity = BlockIdentity(
             adapter=None if adapter is None else adapter.name,
             adapter_path=None if adapter is None else adapter.path,
             cache_salt=call.cache_salt,
         )
-        return Generation(
-            engine_id=engine_id,
-            prompt=prompt,
-            continuation=continuation,
-            plan=answer,
-            blocks=TokenBlocks(self._hasher, identity, prompt, continuation),
-            max_tokens=sampling.max_tokens,
-            inbox=wiring.inbox,
-            siblings=wiring.siblings,
-            wake_per_token=wiring.streamed,
-            session_id=call.session_id,
-            adapter_id=None if adapter is None else adapter.number,
-            priority=call.priority,
-        )
+        digests = self._hasher.extend(self._hasher.root(), prompt, 0, identity)
+        for sample in range(sampling.n):
+            salt = self._salt(call, sampling, sample)
+            continuation = Continuation(prompt, self.tokenizer.generated_ids, salt)
+            yield Generation(
+                engine_id=f"{call.response_id}-{index}-{sample}-{unique}",
+                prompt=prompt,
+                continuation=continuation,
+                plan=plan(
+                    continuation, sampling, self.tokenizer, self.settings.flags.output_tokens
+                ),
+                blocks=TokenBlocks(self._hasher, identity, prompt, digests, continuation),
+                max_tokens=sampling.max_tokens,
+                inbox=inbox,
+                siblings=siblings,
+                wake_every=every,
+                session_id=call.session_id,
+                adapter_id=None if adapter is None else adapter.number,
+                priority=call.priority,
+            )
 
     def _salt(self, call: Call, sampling: Sampling, sample: int) -> str:
         """What an answer depends on besides its prompt."""
@@ -207,26 +193,3 @@ class Frontend:
             return adapter
         seed = self._rng.getrandbits(64) if sampling.seed is None else sampling.seed
         return f"{adapter}/{seed}/{sample}/{sampling.temperature}"
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    inbox: Inbox
-    siblings: Siblings
-    streamed: bool
-
-
-def session_of(body_session: str | None, headers: Mapping[str, str]) -> str | None:
-    """The body's ``session_id`` goes before the header ``X-Session-ID``."""
-    return body_session if body_session is not None else headers.get("X-Session-ID")
-
-
-def priority_of(body_priority: int, headers: Mapping[str, str]) -> int:
-    """An integer in ``X-Vllm-Priority`` goes before the body's; anything else is ignored."""
-    try:
-        return int(headers.get("X-Vllm-Priority", ""))
-    except ValueError:
-        return body_priority
-
-
-__all__ = ["Call", "Exchange", "Frontend", "Refused", "priority_of", "session_of"]

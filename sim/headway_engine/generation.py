@@ -50,8 +50,8 @@ class Generation:
     max_tokens: int
     inbox: Inbox
     siblings: Siblings
-    wake_per_token: bool
-    """False: the response needs only the end."""
+    wake_every: int | None
+    """Wake the response at the first token and at every so many; None: only at the end."""
     session_id: str | None = None
     adapter_id: int | None = None
     priority: int = 0

@@ -1,5 +1,6 @@
 """What every answer gets: vLLM's headers, error bodies and request counts."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +11,9 @@ from aiohttp import web
 
 from headway_engine.errors import Refused
 from headway_engine.http_metrics import HttpMetrics
+
+ANSWER_LIMIT_S = 24 * 3600.0
+"""No answer takes longer; a client that waits for a hanging engine gives up long before."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,7 +83,8 @@ class HttpEdge:
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            return await handler(request)
     except Refused as error:
         return json_response(error.body(), error.status)
     except web.HTTPException as error:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 import zmq
 import zmq.asyncio
 
-from headway_engine.driver import KvEvent
 from headway_engine.errors import SettingsInvalid
 from headway_engine.faults import Faults
 from headway_engine.generation import Generation
 from headway_engine.kv_wire import encode_batch, event_maps
 from headway_engine.settings import KvEventsConfig
+from headway_sim.engine.facts import EngineEvent
 
 END_OF_REPLAY = (-1).to_bytes(8, "big", signed=True)
 POLL_MS = 30_000
@@ -73,13 +73,10 @@ class KvEventPublisher:
     def __exit__(self, *_: object) -> None:
         self._context.destroy(linger=0)
 
-    def token(self, generation: Generation, at_ns: int) -> None: ...
-    def finished(self, generation: Generation, at_ns: int) -> None: ...
-    def step(self, tokens: int, live: Sequence[Generation]) -> None: ...
-    def cache_hit(self, generation: Generation, at_ns: int) -> None: ...
-
-    def cache_changed(self, events: Sequence[KvEvent], owners: Mapping[str, Generation]) -> None:
+    def step_ended(self, events: Sequence[EngineEvent], owners: Mapping[str, Generation]) -> None:
         maps = event_maps(events, owners, self._block_tokens)
+        if not maps:
+            return
         sequence, payload = self._next_sequence, encode_batch(self._clock(), maps)
         self._next_sequence += 1
         self._kept.append((sequence, payload))

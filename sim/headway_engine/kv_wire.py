@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 
-from headway_engine.driver import KvEvent
 from headway_engine.generation import Generation
-from headway_sim.engine.facts import KvCleared, KvRemoved, KvStored
+from headway_sim.engine.facts import EngineEvent, KvCleared, KvRemoved, KvStored
 
 MEDIUM = "GPU"
 DP_RANK = 0
@@ -24,9 +23,12 @@ def encode_batch(ts: float, events: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def event_maps(
-    events: Sequence[KvEvent], owners: Mapping[str, Generation], block_tokens: int
+    events: Sequence[EngineEvent], owners: Mapping[str, Generation], block_tokens: int
 ) -> list[dict[str, Any]]:
-    """``owners``: the requests that the stored blocks belong to, by the engine's name for them."""
+    """Those of a step's events that are about the cache, in order.
+
+    ``owners``: the requests that the stored blocks belong to, by the engine's name for them.
+    """
     maps: list[dict[str, Any]] = []
     for event in events:
         match event:

@@ -7,14 +7,13 @@ value, keeps stale label sets, and lists under "waiting" the adapters that run.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
 from headway_engine.clock import EngineClock
-from headway_engine.driver import KvEvent
 from headway_engine.generation import Generation
 from headway_engine.series import label_text
 from headway_engine.vllm_series import SLEEP_STATES, WAITING_REASONS, VllmSeries
@@ -22,7 +21,7 @@ from headway_sim.engine.facts import EngineStats
 
 
 class EngineMetrics:
-    """An observer of the driver, and the text of its series."""
+    """The driver tells it what happens; a scrape reads the text."""
 
     def __init__(
         self,
@@ -48,14 +47,18 @@ class EngineMetrics:
             )
         self.series.cache_config.set(1.0, {"engine": "0", **cache_config})
 
-    def token(self, generation: Generation, at_ns: int) -> None:
-        series, wall_s = self.series, self._engine_clock.wall_s
-        series.generation_tokens.add()
-        if generation.emitted == 0:
-            series.ttft.observe(wall_s(at_ns - generation.arrived_ns))
-            self._prefilled(len(generation.prompt), generation.cached_tokens or 0)
-        elif generation.last_token_ns is not None:
-            series.itl.observe(wall_s(at_ns - generation.last_token_ns))
+    def first_token(self, generation: Generation, at_ns: int) -> None:
+        prompt_tokens, cached_tokens = len(generation.prompt), generation.cached_tokens or 0
+        series = self.series
+        series.ttft.observe(self._engine_clock.wall_s(at_ns - generation.arrived_ns))
+        series.prompt_tokens.add(prompt_tokens)
+        series.prompt_cached.add(cached_tokens)
+        series.prompt_by_source["local_cache_hit"].add(cached_tokens)
+        series.prompt_by_source["local_compute"].add(prompt_tokens - cached_tokens)
+
+    def next_token(self, generation: Generation, at_ns: int) -> None:
+        assert generation.last_token_ns is not None, "the first token was told otherwise"
+        self.series.itl.observe(self._engine_clock.wall_s(at_ns - generation.last_token_ns))
 
     def finished(self, generation: Generation, at_ns: int) -> None:
         series, wall_s = self.series, self._engine_clock.wall_s
@@ -81,8 +84,10 @@ class EngineMetrics:
             series.max_generation_tokens.observe(siblings.longest)
             series.params_n.observe(siblings.n)
 
-    def step(self, tokens: int, live: Sequence[Generation]) -> None:
-        self.series.iteration_tokens.observe(tokens)
+    def step(self, emitted: int, computed: int, live: Iterable[Generation]) -> None:
+        """A step gave ``emitted`` tokens, and ended prefills of ``computed`` prompt tokens."""
+        self.series.generation_tokens.add(emitted)
+        self.series.iteration_tokens.observe(emitted + computed)
         if self._max_loras is not None:
             names = dict.fromkeys(
                 g.adapter for g in live if g.adapter is not None and g.scheduled_ns is not None
@@ -94,12 +99,6 @@ class EngineMetrics:
                 "waiting_lora_adapters": listed,
             }
             self.series.lora_info.set(self._clock(), labels)
-
-    def cache_changed(
-        self, events: Sequence[KvEvent], owners: Mapping[str, Generation]
-    ) -> None: ...
-
-    def cache_hit(self, generation: Generation, at_ns: int) -> None: ...
 
     def rejected(self) -> None:
         self.series.rejections["max_num_queued_reqs"].add()
@@ -120,13 +119,6 @@ class EngineMetrics:
         series.prompt_cached_by_source["device"].raise_to(stats.prefix_hits)
         series.preemptions.raise_to(stats.preemptions)
         return "".join(family.render() for family in series.families)
-
-    def _prefilled(self, prompt_tokens: int, cached_tokens: int) -> None:
-        series = self.series
-        series.prompt_tokens.add(prompt_tokens)
-        series.prompt_cached.add(cached_tokens)
-        series.prompt_by_source["local_cache_hit"].add(cached_tokens)
-        series.prompt_by_source["local_compute"].add(prompt_tokens - cached_tokens)
 
 
 class ProcessText:

@@ -7,12 +7,14 @@ from typing import Any
 
 from aiohttp import web
 
-from headway_engine.answers import ChoiceText, Usage, fingerprint, response_id, timing
+from headway_engine.answers import ChoiceText, Usage, fingerprint, timing
 from headway_engine.bodies import ChatBody, CompletionBody, GenerationBody, invalid_body, parse
 from headway_engine.chunks import ChatChunks, CompletionChunks, head
 from headway_engine.clock import EngineClock
 from headway_engine.faults import Faults
-from headway_engine.frontend import Call, Exchange, Frontend, priority_of, session_of
+from headway_engine.frontend import Call, Exchange, Frontend
+from headway_engine.generation import Generation
+from headway_engine.headers import priority_of, response_id, session_of
 from headway_engine.http_edge import json_response
 from headway_engine.openai_stream import OpenAiStream
 from headway_engine.orca import OrcaReport
@@ -188,5 +190,5 @@ class OpenAiApi:
     def _usage(self, body: GenerationBody, exchange: Exchange) -> Usage:
         return Usage(self._frontend.settings, exchange.generations, body.n or 1)
 
-    def _text(self, generation: Any, tokens: list[int]) -> str:
+    def _text(self, generation: Generation, tokens: list[int]) -> str:
         return ChoiceText(generation, self._frontend.tokenizer.stream()).of(tokens)

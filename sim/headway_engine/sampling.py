@@ -51,7 +51,7 @@ def sampling(body: GenerationBody, prompt_tokens: int, max_model_len: int) -> Sa
 
 
 def output_limit(max_tokens: int | None, prompt_tokens: int, max_model_len: int) -> int:
-    """Tokens the answer may have; None: all that is left of the context."""
+    """Tokens the answer may have: at most what is left of the context, by default all of it."""
     context = f"This model's maximum context length is {max_model_len} tokens."
     if max_tokens is not None and max_tokens > max_model_len:
         raise bad_request(
@@ -69,16 +69,7 @@ def output_limit(max_tokens: int | None, prompt_tokens: int, max_model_len: int)
             prompt_tokens,
         )
     left = max_model_len - prompt_tokens
-    if max_tokens is not None and max_tokens > left:
-        raise bad_request(
-            f"{context} However, you requested {max_tokens} output tokens and your prompt contains "
-            f"{prompt_tokens} input tokens, for a total of {max_tokens + prompt_tokens} tokens. "
-            "Please reduce the length of the input prompt or the number of requested output "
-            "tokens.",
-            "input_tokens",
-            prompt_tokens,
-        )
-    return left if max_tokens is None else max_tokens
+    return left if max_tokens is None else min(max_tokens, left)
 
 
 def _check(body: GenerationBody, n: int, temperature: float, max_tokens: int) -> None:

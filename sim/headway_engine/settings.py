@@ -67,6 +67,7 @@ class Flags:
     enable_per_request_metrics: bool = False
     enable_server_load_tracking: bool = False
     enable_force_include_usage: bool = False
+    stream_interval: int = 1
     shutdown_timeout: float = 0.0
 
 
@@ -94,8 +95,12 @@ def resolve(flags: Flags, environment: Mapping[str, str]) -> Settings:
     """Raises: SettingsInvalid: naming the flag."""
     if not (math.isfinite(flags.dilation) and flags.dilation > 0):
         raise SettingsInvalid(f"--dilation: must be a number above 0, got {flags.dilation}")
-    if flags.output_tokens < 1:
-        raise SettingsInvalid(f"--output-tokens: must be >= 1, got {flags.output_tokens}")
+    for flag, value in (
+        ("--output-tokens", flags.output_tokens),
+        ("--stream-interval", flags.stream_interval),
+    ):
+        if value < 1:
+            raise SettingsInvalid(f"{flag}: must be >= 1, got {value}")
     if flags.prefix_caching_hash_algo not in ALGORITHMS:
         raise SettingsInvalid(
             f"--prefix-caching-hash-algo: one of {', '.join(ALGORITHMS)} is simulated, "
@@ -130,8 +135,12 @@ _FLAG_OF_FIELD = {
 
 
 def _engine_config(flags: Flags, defaults: EngineConfig) -> EngineConfig:
+    blocks = flags.num_gpu_blocks_override
+    if blocks is None and flags.block_size is not None and flags.block_size > 0:
+        # The same memory, cut differently.
+        blocks = defaults.num_blocks * defaults.block_tokens // flags.block_size
     given = {
-        "num_blocks": flags.num_gpu_blocks_override,
+        "num_blocks": blocks,
         "max_num_seqs": flags.max_num_seqs,
         "max_num_batched_tokens": flags.max_num_batched_tokens,
         "max_model_len": flags.max_model_len,

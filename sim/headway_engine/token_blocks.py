@@ -12,22 +12,23 @@ class TokenBlocks:
         hasher: BlockHasher,
         identity: BlockIdentity,
         prompt: Sequence[int],
+        prompt_digests: Sequence[bytes],
         continuation: Continuation,
     ) -> None:
+        """``prompt_digests``: of the prompt's full blocks; several samples share them."""
         self.identity = identity
         self._hasher = hasher
         self._prompt = prompt
+        self._prompt_digests = prompt_digests
         self._continuation = continuation
-        self._digests = hasher.extend(hasher.root(), prompt, 0, identity)
+        self._digests = list(prompt_digests)
 
     @property
     def block_tokens(self) -> int:
         return self._hasher.block_tokens
 
     def prompt_hashes(self) -> list[int]:
-        """Of the prompt's full blocks."""
-        full = len(self._prompt) // self._hasher.block_tokens
-        return [low64(digest) for digest in self._digests[:full]]
+        return [low64(digest) for digest in self._prompt_digests]
 
     def hash_of(self, index: int) -> int:
         """Of block ``index``, generated tokens included."""
