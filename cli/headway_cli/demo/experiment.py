@@ -1,0 +1,104 @@
+"""What is replayed, on engines of which size, against which target.
+
+The built-in conversations: 90 users send about 24 requests per second of some 4,000 tokens, in all
+97,000 prompt tokens per second, 68 % of the 143,000 that the four engines can prefill if nothing is
+cached.  The engines get caches of 200,000 tokens, less than half of what an 80-GB accelerator holds
+beside this model, because then half a minute fills them as hours do in production: the 600,000
+different tokens of 30 s fit into all four caches together, but not into one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headway_cli.demo.errors import InvalidOptions
+from headway_cli.demo.fleet import Sizing
+from headway_cli.demo.settings import Settings
+from headway_core.facts import Slo
+from headway_sim.errors import InvalidTrace
+from headway_sim.workloads import mooncake
+from headway_sim.workloads.multi_turn import MultiTurn, generate
+from headway_sim.workloads.request import WorkloadRequest, cut
+
+SHAPE = MultiTurn(
+    users=90,
+    think_s=3.0,
+    system_prompts=8,
+    system_tokens=(256, 768),
+    first_user_tokens=(1024, 3072),
+    next_user_tokens=(128, 768),
+    output_tokens=(16, 80),
+    turns=(4, 12),
+)
+CONVERSATIONS_DILATION = 2.0
+"""At least: first tokens come after some 40 ms, of which this machine's own HTTP is a few."""
+CONVERSATIONS = Sizing(max_model_len=32_768, kv_cache_tokens=200_000, slo=Slo(ttft_s=0.5))
+
+TRACE = Sizing(
+    max_model_len=131_072,
+    kv_cache_tokens=None,
+    slo=Slo(ttft_s=1.0, ttft_s_per_1k_tokens=0.1),
+)
+"""Prompts of a trace differ a hundredfold in length, so their target grows with it; an A100 takes
+0.06 s per 1,000 tokens when it is idle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    name: str
+    requests: tuple[WorkloadRequest, ...]
+    duration_s: float
+    """Engine seconds in which requests are sent."""
+    requests_in_trace: int | None
+    """None: not from a trace."""
+    sizing: Sizing
+
+
+class Source:
+    """Where the requests of every attempt come from; a trace is read once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises: InvalidOptions."""
+        self._seed = settings.seed
+        self._trace = None if settings.trace is None else _load(settings.trace, settings.seed)
+        self.minimum_dilation = CONVERSATIONS_DILATION if settings.trace is None else 1.0
+        self._name = "multi-turn" if settings.trace is None else settings.trace.name
+
+    def experiment(self, duration_s: float) -> Experiment:
+        """The first ``duration_s`` engine seconds.
+
+        Raises:
+            InvalidOptions: no request arrives in them.
+        """
+        if self._trace is None:
+            requests = generate(SHAPE, self._seed, duration_s)
+        else:
+            requests = cut(self._trace, duration_s)
+        if not requests:
+            raise InvalidOptions(f"--minutes: no request arrives in {duration_s:g} s")
+        return Experiment(
+            name=self._name,
+            requests=requests,
+            duration_s=duration_s,
+            requests_in_trace=None if self._trace is None else len(self._trace),
+            sizing=CONVERSATIONS if self._trace is None else TRACE,
+        )
+
+
+def _load(path: Path, seed: int) -> tuple[WorkloadRequest, ...]:
+    """Arrivals are spread inside the ticks to which the trace rounds them.
+
+    Raises:
+        InvalidOptions: the file does not fit, or a request does not fit into the engines.
+    """
+    try:
+        requests = mooncake.load(path)
+    except InvalidTrace as error:
+        raise InvalidOptions(f"--trace: {error}") from error
+    for number, request in enumerate(requests, start=1):
+        tokens = request.prompt_tokens + request.output_tokens
+        if tokens > TRACE.max_model_len:
+            raise InvalidOptions(
+                f"--trace: {path}, line {number}: {tokens} tokens, but the engines take at most"
+                f" {TRACE.max_model_len}"
+            )
+    return mooncake.spread(requests, seed)
