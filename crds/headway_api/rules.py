@@ -150,7 +150,9 @@ def _targets_exist(documents: Sequence[Document], broken: frozenset[str]) -> Ite
 def _distinct(values: Iterable[tuple[Place, str]], what: str) -> Iterator[Problem]:
     seen: dict[str, Place] = {}
     for (document, path), value in values:
-        first, where = seen.setdefault(value, (document, path))
-        if (first, where) != (document, path):
+        if value in seen:
+            first, where = seen[value]
             problem = f"{value!r} is {what} already, in {first.place(where)}"
             yield document.problem(path, problem, "each once")
+        else:
+            seen[value] = (document, path)

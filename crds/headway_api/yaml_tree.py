@@ -187,7 +187,7 @@ class _Reader:
         node = self._anchors.get(anchor)
         if node is None:
             what = "contains itself" if anchor in self._anchors else "has no anchor before it"
-            raise Unreadable(Finding(path, line, f"the alias *{anchor} {what}"))
+            raise Unreadable(Finding(path, line, f"the alias {anchor!r} {what}"))
         self._count(node.size, path, line)
         self._bound_depth(len(path) + node.depth, path, line)
         return node
@@ -211,7 +211,7 @@ class _Reader:
 
     def _standard_tag(self, tag: str | None, kind: str, path: Path, line: int) -> None:
         if tag not in (None, "!", _PREFIX + kind):
-            self._find(path, line, f"the tag {tag} is not supported", "values without a tag")
+            self._find(path, line, f"the tag {tag!r} is not supported", "values without a tag")
 
     def _find(self, path: Path, line: int, problem: str, allowed: str) -> None:
         self._findings.append(Finding(path, line, problem, allowed))

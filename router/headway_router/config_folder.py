@@ -41,17 +41,23 @@ def scan(folder: Path) -> Contents:
         paths = sorted(p for p in folder.iterdir() if _is_configuration(p))
     except OSError as error:
         paths = []
-        problems.append(Problem(file=str(folder), problem=f"cannot be read: {error.strerror}"))
+        problems.append(Problem(file=_shown(folder), problem=f"cannot be read: {error.strerror}"))
     for path in paths[:MAX_FILES]:
         content = _content(path)
         if isinstance(content, Problem):
             problems.append(content)
         elif content is not None:
-            files[str(path)] = content
+            files[_shown(path)] = content
     if len(paths) > MAX_FILES:
         what = f"has {len(paths)} files of documents"
-        problems.append(Problem(file=str(folder), problem=what, allowed=f"{MAX_FILES} at most"))
-    return Contents(str(folder), files, tuple(problems), _digest(files, problems))
+        problems.append(Problem(file=_shown(folder), problem=what, allowed=f"{MAX_FILES} at most"))
+    return Contents(_shown(folder), files, tuple(problems), _digest(files, problems))
+
+
+def _shown(path: Path) -> str:
+    """On one line and in UTF-8, whatever the file is called."""
+    name = str(path)
+    return name if name.isprintable() else ascii(name)
 
 
 def _is_configuration(path: Path) -> bool:
@@ -65,21 +71,21 @@ def _content(path: Path) -> bytes | Problem | None:
         if stat.S_ISDIR(mode):
             return None
         if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
-            return Problem(file=str(path), problem="is not a regular file")
+            return Problem(file=_shown(path), problem="is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        return Problem(file=str(path), problem=f"cannot be read: {error.strerror}")
+        return Problem(file=_shown(path), problem=f"cannot be read: {error.strerror}")
     if len(content) > MAX_FILE_BYTES:
-        return Problem(file=str(path), problem="is too large", allowed=f"{MAX_FILE_BYTES} bytes")
+        return Problem(file=_shown(path), problem="is too large", allowed=f"{MAX_FILE_BYTES} bytes")
     return content
 
 
 def _digest(files: Mapping[str, bytes], problems: list[Problem]) -> str:
     digest = hashlib.sha256()
     for name in sorted(files):
-        digest.update(f"{name}\n{len(files[name])}\n".encode(errors="surrogateescape"))
+        digest.update(f"{name}\n{len(files[name])}\n".encode())
         digest.update(files[name])
     for problem in problems:
-        digest.update(str(problem).encode(errors="surrogateescape"))
+        digest.update(str(problem).encode())
     return digest.hexdigest()

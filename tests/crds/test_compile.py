@@ -211,6 +211,11 @@ def test_documents_that_were_never_text_are_checked_too() -> None:
     )
 
 
+def test_the_same_resource_twice_is_one_too_many() -> None:
+    with pytest.raises(InvalidDocuments, match=r"'default/p' is a ModelPool already, in memory"):
+        headway_api.compile([a_pool(), a_pool()])
+
+
 def test_a_resource_written_out_and_read_again_is_the_same(
     serving: Change, compiled: Compiled
 ) -> None:

@@ -129,9 +129,10 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(text: str) -
         ("a:\n  1: 1\n", 2, "'1' as the name of a field is a number in YAML"),
         ("a:\n  ? [b]\n  : 1\n", 2, "a list or mapping as the name of a field"),
         ("a: &x {b: 1}\nc:\n  <<: *x\n", 3, "merge keys (<<) are not supported"),
-        ("a: !mine 1\n", 1, "the tag !mine is not supported"),
-        ("a: !!python/object:os.system {}\n", 1, "the tag tag:yaml.org,2002:python/obj"),
-        ("a:\n  - !!set {b}\n", 2, "the tag tag:yaml.org,2002:set is not supported"),
+        ("a: !mine 1\n", 1, "the tag '!mine' is not supported"),
+        ("a: !!python/object:os.system {}\n", 1, "the tag 'tag:yaml.org,2002:python/obj"),
+        ("a: !%0Ab 1\n", 1, r"the tag '!\nb' is not supported"),
+        ("a:\n  - !!set {b}\n", 2, "the tag 'tag:yaml.org,2002:set' is not supported"),
     ],
 )
 def test_what_surprises_is_refused_and_the_rest_is_read(text: str, line: int, problem: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from headway_api import InvalidDocuments
 from headway_router import config_folder
 from headway_router.config_folder import scan
 
@@ -53,6 +54,20 @@ def test_what_cannot_be_read_is_a_problem_and_not_an_error(tmp_path: Path) -> No
         f"{tmp_path}/pipe.yaml: is not a regular file",
     ]
     assert names(tmp_path) == ["good.yaml"]
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    for name in (b"a\nb.yaml", b"\xff.yaml"):
+        (tmp_path / os.fsdecode(name)).write_text("a: [")
+    with pytest.raises(InvalidDocuments) as caught:
+        scan(tmp_path).documents()
+    folder = str(tmp_path)
+    assert [
+        line.partition(": ")[0] for line in str(caught.value).encode().decode().splitlines()
+    ] == [
+        rf"'{folder}/\udcff.yaml':1",
+        rf"'{folder}/a\nb.yaml':1",
+    ]
 
 
 def test_a_folder_that_is_gone_is_a_problem(tmp_path: Path) -> None:
