@@ -9,14 +9,8 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.message import DecodeError
 
 from headway_router.errors import ProtocolViolation
-from headway_router.extproc.headers import (
-    DESTINATION,
-    DESTINATION_NAMESPACE,
-    SUBSET,
-    SUBSET_NAMESPACE,
-    headers_removed,
-    headers_set,
-)
+from headway_router.extproc import wire
+from headway_router.extproc.headers import READ, SUBSET, SUBSET_NAMESPACE
 from headway_router.extproc.messages import (
     BodyMode,
     Continue,
@@ -96,11 +90,13 @@ def _config(request_mode: int, response_mode: int, sends_body_early: bool) -> Pr
 
 
 def _headers(headers: Any) -> dict[str, str]:
+    """Those that the router reads: decoding all of them costs more than placing the request."""
     found: dict[str, str] = {}
     for header in headers.headers:
         name = header.key.lower()
-        value = _value(header)
-        found[name] = f"{found[name]}, {value}" if name in found else value
+        if name in READ:
+            value = _value(header)
+            found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
 
@@ -160,7 +156,7 @@ def encode(reply: Reply) -> bytes:
         case Continue(part):
             return _passes(part)
         case Route():
-            return _route(reply)
+            return wire.route(reply)
         case ReplaceBody(body):
             mutation = pb.BodyMutation(body=body) if body else pb.BodyMutation(clear_body=True)
             return _body_answer(Part.REQUEST_BODY, mutation)
@@ -177,25 +173,6 @@ def encode(reply: Reply) -> bytes:
 def _passes(part: Part) -> bytes:
     response = pb.ProcessingResponse()
     getattr(response, part).SetInParent()
-    data: bytes = response.SerializeToString()
-    return data
-
-
-def _route(route: Route) -> bytes:
-    response = pb.ProcessingResponse()
-    common = getattr(response, route.part).response
-    common.clear_route_cache = True
-    if route.body is not None:
-        common.body_mutation.body = route.body
-    mutation = common.header_mutation
-    for name, value in headers_set(route):
-        option = mutation.set_headers.add()
-        option.append_action = _OVERWRITE
-        option.header.key = name
-        option.header.raw_value = value.encode()
-    mutation.remove_headers.extend(headers_removed(route))
-    balancing = response.dynamic_metadata.fields[DESTINATION_NAMESPACE].struct_value
-    balancing.fields[DESTINATION].string_value = route.destination
     data: bytes = response.SerializeToString()
     return data
 

@@ -4,6 +4,7 @@
 """
 
 from headway_router.extproc.messages import Route
+from headway_router.openai.head import OBJECTIVE_HEADERS, TENANT_HEADERS, TTFT_HEADERS
 
 DESTINATION = "x-gateway-destination-endpoint"
 DESTINATION_NAMESPACE = "envoy.lb"
@@ -20,6 +21,14 @@ REQUEST_ID_METADATA = "x-headway-request-id"
 
 DROPPED_REASON = "x-headway-dropped-reason"
 DROPPED_REASON_LLMD = "x-llm-d-request-dropped-reason"
+
+READ = frozenset(
+    (
+        *(":method", ":path", "content-type", "content-encoding", CONTENT_LENGTH, REQUEST_ID),
+        *(*OBJECTIVE_HEADERS, *TTFT_HEADERS, *TENANT_HEADERS),
+    )
+)
+"""All that the router looks at in a request."""
 
 REMOVED = (
     SUBSET,

@@ -167,7 +167,7 @@ def _parsed(head: Head, raw: bytes) -> object:
     engine is never let through unread.
     """
     is_prompt = head.shape is not Shape.OTHER
-    if not raw.strip():
+    if not raw or raw.isspace():
         if is_prompt:
             raise RequestRejected(
                 RejectReason.EMPTY_BODY, "the body is empty, a JSON object is needed"
