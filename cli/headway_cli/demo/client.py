@@ -9,11 +9,9 @@ import aiohttp
 import orjson
 
 from headway_cli.demo.streams import read_stream
+from headway_router.extproc.headers import DROPPED_REASON
 from headway_sim.workloads.request import WorkloadRequest
 from headway_sim.workloads.text import prompt_text
-
-DROPPED_REASON_HEADER = "x-llm-d-request-dropped-reason"
-"""Only on answers with which the router refuses a request."""
 
 
 class Status(StrEnum):
@@ -99,7 +97,7 @@ async def _exchange(
 
 
 async def _refused(response: aiohttp.ClientResponse, request: WorkloadRequest) -> Exchange:
-    if reason := response.headers.get(DROPPED_REASON_HEADER):
+    if reason := response.headers.get(DROPPED_REASON):
         return Exchange(status=Status.SHED, prompt_tokens=request.prompt_tokens, error=reason)
     return _failed(request, f"{response.status}: {(await response.text())[:200]}")
 

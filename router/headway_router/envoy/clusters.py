@@ -10,10 +10,10 @@ from headway_router.envoy.fields import (
     members,
     seconds,
 )
-from headway_router.envoy.filters import REQUEST_ID_METADATA, ROUTER_CLUSTER
+from headway_router.envoy.filters import ROUTER_CLUSTER
 from headway_router.envoy.gateway import Gateway, GatewayPolicy, UpstreamPool
+from headway_router.extproc.headers import DESTINATION, REQUEST_ID_METADATA
 
-DESTINATION_HEADER = "x-gateway-destination-endpoint"
 ENGINE_IDLE_TIMEOUT_S = 4
 """vLLM closes idle connections after 5 s; reusing one that is being closed resets the request."""
 CONNECT_TIMEOUT_S = 2
@@ -41,7 +41,7 @@ def _pool_cluster(policy: GatewayPolicy, pool: UpstreamPool) -> Json:
             "typed_extension_config": extension(
                 "load_balancing_policies.override_host",
                 f"{_POLICIES}.override_host.v3.OverrideHost",
-                override_host_sources=[{"header": DESTINATION_HEADER}],
+                override_host_sources=[{"header": DESTINATION}],
                 fallback_policy={"policies": [_round_robin()]},
             )
         }

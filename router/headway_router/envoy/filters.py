@@ -5,8 +5,8 @@
 
 from headway_router.envoy.fields import Json, seconds, typed
 from headway_router.envoy.gateway import BodyMode, Gateway
+from headway_router.extproc.headers import REQUEST_ID_METADATA
 
-REQUEST_ID_METADATA = "x-headway-request-id"
 ROUTER_CLUSTER = "routers"
 
 _EXTERNAL_PROCESSOR = "extensions.filters.http.ext_proc.v3.ExternalProcessor"

@@ -1,29 +1,21 @@
 """HTTP in: what clients may not set, which pool a request belongs to, what happens on failure."""
 
-from headway_router.envoy.clusters import DESTINATION_HEADER, cluster_name
+from headway_router.envoy.clusters import cluster_name
 from headway_router.envoy.fields import Json, extension, seconds, socket_address
 from headway_router.envoy.filters import router_filters
 from headway_router.envoy.gateway import Gateway, UpstreamPool
-
-POOL_HEADER = "x-headway-pool"
+from headway_router.extproc import headers
 
 REMOVED_HEADERS = (
     # Where a request goes is decided here, also while failing open.
-    DESTINATION_HEADER,
-    "x-gateway-destination-endpoint-subset",
-    "x-gateway-destination-endpoint-served",
-    "x-prefiller-host-port",
-    "x-encoder-hosts-ports",
-    "x-data-parallel-host-port",
-    "x-kv-cache-source-host-port",
-    POOL_HEADER,
-    # What steers a vLLM engine; the router sets these itself.
-    "x-session-id",
-    "x-vllm-priority",
-    "x-data-parallel-rank",
-    "endpoint-load-metrics-format",
+    headers.DESTINATION,
+    headers.POOL,
+    *headers.REMOVED,
+    # What the router sets for an engine.
+    headers.SESSION_ID,
+    headers.VLLM_PRIORITY,
     # The router's name for an exchange, hence unique: Envoy makes one and returns it.
-    "x-request-id",
+    headers.REQUEST_ID,
 )
 """Request headers that no client may set; removed before any filter runs."""
 
@@ -83,7 +75,7 @@ def _routes(gateway: Gateway) -> list[Json]:
         {
             "match": {
                 "prefix": "/",
-                "headers": [{"name": POOL_HEADER, "string_match": {"exact": pool.name}}],
+                "headers": [{"name": headers.POOL, "string_match": {"exact": pool.name}}],
             },
             "route": _route_to(pool),
         }
@@ -116,12 +108,12 @@ def _route_to(pool: UpstreamPool) -> Json:
 
 def _no_router() -> Json:
     body = '{"error":{"message":"no router is available","type":"Service Unavailable","code":503}}'
-    headers = {"retry-after": str(RETRY_AFTER_S), "content-type": "application/json"}
+    added = {"retry-after": str(RETRY_AFTER_S), "content-type": "application/json"}
     return {
         "match": {"prefix": "/"},
         "direct_response": {"status": 503, "body": {"inline_string": body}},
         "response_headers_to_add": [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in headers.items()
+            for key, value in added.items()
         ],
     }
