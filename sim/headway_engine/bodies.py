@@ -55,7 +55,7 @@ class GenerationBody(BaseModel):
     priority: int = Field(default=0, ge=-(2**63), lt=2**63)
     request_id: str | None = None
     session_id: str | None = None
-    cache_salt: str | None = Field(default=None, min_length=1, max_length=1024)
+    cache_salt: str | None = Field(default=None, max_length=1024)
     return_token_ids: bool | None = None
     kv_transfer_params: dict[str, Any] | None = None
     echo: bool | None = False
@@ -110,24 +110,27 @@ class ResponsesBody(BaseModel):
     priority: int = 0
     request_id: str | None = None
     session_id: str | None = None
-    cache_salt: str | None = Field(default=None, min_length=1, max_length=1024)
+    cache_salt: str | None = Field(default=None, max_length=1024)
     metadata: dict[str, str] | None = None
 
 
-class MessagesBody(BaseModel):
-    """Anthropic's Messages API."""
+class CountTokensBody(BaseModel):
+    """Of Anthropic's Messages API, like the next."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     model: str
     messages: list[Message]
-    max_tokens: int
     system: str | list[dict[str, Any]] | None = None
+
+
+class MessagesBody(CountTokensBody):
+    max_tokens: int
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: list[str] | None = None
     stream: bool | None = False
-    cache_salt: str | None = Field(default=None, min_length=1, max_length=1024)
+    cache_salt: str | None = Field(default=None, max_length=1024)
 
 
 class LoadAdapterBody(BaseModel):
@@ -173,11 +176,11 @@ def parse(model: type[Body], raw: bytes) -> Body:
         raise invalid_body(faults) from None
 
 
-def invalid_body(faults: list[dict[str, Any]], param: str | None = None) -> Refused:
+def invalid_body(faults: list[dict[str, Any]]) -> Refused:
     noun = "error" if len(faults) == 1 else "errors"
     lines = "\n".join(f"  {fault}" for fault in faults)
     message = f"{len(faults)} validation {noun}:\n{lines}"
-    return Refused(400, "Bad Request", message, param or faults[0]["loc"])
+    return Refused(400, "Bad Request", message, faults[0]["loc"])
 
 
 def _not_json(raw: bytes) -> Refused:

@@ -30,12 +30,13 @@ class FolderTokenizer:
             name: _token_text(config.get(name)) for name in ("bos_token", "eos_token", "pad_token")
         }
         self._template = _template(folder, config)
-        self.vocabulary_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        tokens: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        # The model's table is padded; ids of the padding are legal in prompts.
+        padded = _json(folder / "config.json").get("vocab_size")
+        self.vocabulary_size = max(tokens, padded if isinstance(padded, int) else 0)
         self.eos_token_id = self._eos(folder)
         added = set(self._tokenizer.get_added_tokens_decoder())
-        self.generated_ids: Sequence[int] = [
-            i for i in range(self.vocabulary_size) if i not in added
-        ]
+        self.generated_ids: Sequence[int] = [i for i in range(tokens) if i not in added]
 
     def encode(self, text: str) -> TokenIds:
         return array("I", self._tokenizer.encode(text).ids)

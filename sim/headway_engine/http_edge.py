@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from headway_engine.bodies import Body, parse
 from headway_engine.errors import Refused
 from headway_engine.http_metrics import HttpMetrics
 
@@ -27,6 +28,18 @@ def json_response(
         headers=headers,
         content_type="application/json",
     )
+
+
+async def read_body(model: type[Body], request: web.Request) -> Body:
+    """Raises: Refused: not declared as JSON, or not what ``model`` wants."""
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refused(
+            400,
+            "Bad Request",
+            "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed",
+        )
+    return parse(model, await request.read())
 
 
 class HttpEdge:

@@ -8,14 +8,14 @@ import orjson
 from aiohttp import web
 
 from headway_engine.answers import ChoiceText
-from headway_engine.bodies import GenerationBody, MessagesBody, parse
+from headway_engine.bodies import CountTokensBody, GenerationBody, MessagesBody
 from headway_engine.errors import Refused
 from headway_engine.event_stream import EventStream, named_event
 from headway_engine.faults import Faults
 from headway_engine.frontend import Call, Exchange, Frontend
 from headway_engine.generation import Generation
 from headway_engine.headers import priority_of, session_of
-from headway_engine.http_edge import json_response
+from headway_engine.http_edge import json_response, read_body
 from headway_engine.prompts import chat_prompt
 from headway_engine.sampling import sampling
 from headway_engine.token_ids import TokenIds
@@ -41,15 +41,14 @@ class MessagesApi:
 
     async def count_tokens(self, request: web.Request) -> web.Response:
         try:
-            # The count needs no limit, unlike the answer.
-            body = parse(MessagesBody, _with_limit(await request.read()))
+            body = await read_body(CountTokensBody, request)
             self._frontend.served(body.model)
             return json_response({"input_tokens": len(self._prompt(body))})
         except Refused as error:
             return json_response(_error(error), error.status)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        body = parse(MessagesBody, await request.read())
+        body = await read_body(MessagesBody, request)
         model, adapter = self._frontend.served(body.model)
         given = request.headers.get("X-Request-Id")
         call = Call(
@@ -99,7 +98,7 @@ class MessagesApi:
             await stream.send(_event("error", **_error(error)))
         return await stream.close()
 
-    def _prompt(self, body: MessagesBody) -> TokenIds:
+    def _prompt(self, body: CountTokensBody) -> TokenIds:
         messages: list[Mapping[str, Any]] = []
         if body.system is not None:
             messages.append({"role": "system", "content": body.system})
@@ -107,15 +106,6 @@ class MessagesApi:
 
     def _text(self, generation: Generation) -> ChoiceText:
         return ChoiceText(generation, self._frontend.tokenizer.stream())
-
-
-def _with_limit(raw: bytes) -> bytes:
-    """The body with a ``max_tokens``; left alone where it is not an object."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw
-    return orjson.dumps({"max_tokens": 1, **body}) if isinstance(body, dict) else raw
 
 
 def _opening(call: Call, generation: Generation) -> bytes:

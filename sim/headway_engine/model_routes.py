@@ -11,11 +11,10 @@ from headway_engine.bodies import (
     LoadAdapterBody,
     TokenizeBody,
     UnloadAdapterBody,
-    parse,
 )
 from headway_engine.errors import Refused, bad_request
 from headway_engine.frontend import Frontend
-from headway_engine.http_edge import json_response
+from headway_engine.http_edge import json_response, read_body
 from headway_engine.prompts import chat_prompt
 
 SCALE_OUT = (
@@ -66,7 +65,7 @@ class ModelRoutes:
         return json_response({"object": "list", "data": cards})
 
     async def tokenize(self, request: web.Request) -> web.Response:
-        body = parse(TokenizeBody, await request.read())
+        body = await read_body(TokenizeBody, request)
         self._frontend.served(body.model)
         tokenizer = self._frontend.tokenizer
         if body.messages is not None:
@@ -86,20 +85,20 @@ class ModelRoutes:
         )
 
     async def detokenize(self, request: web.Request) -> web.Response:
-        body = parse(DetokenizeBody, await request.read())
+        body = await read_body(DetokenizeBody, request)
         self._frontend.served(body.model)
         ids = self._frontend.checked(body.tokens) if body.tokens else []
         return json_response({"prompt": self._frontend.tokenizer.decode(ids)})
 
     async def load_adapter(self, request: web.Request) -> web.Response:
-        body = parse(LoadAdapterBody, await request.read())
+        body = await read_body(LoadAdapterBody, request)
         if self._frontend.settings.max_loras is None:
             raise Refused(400, "InvalidUserInput", "LoRA is not enabled: start with --enable-lora.")
         self._frontend.adapters.load(body.lora_name, body.lora_path, in_place=body.load_inplace)
         return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
     async def unload_adapter(self, request: web.Request) -> web.Response:
-        body = parse(UnloadAdapterBody, await request.read())
+        body = await read_body(UnloadAdapterBody, request)
         self._frontend.adapters.unload(body.lora_name)
         return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 

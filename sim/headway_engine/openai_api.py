@@ -8,14 +8,15 @@ from typing import Any
 from aiohttp import web
 
 from headway_engine.answers import ChoiceText, Usage, fingerprint, timing
-from headway_engine.bodies import ChatBody, CompletionBody, GenerationBody, invalid_body, parse
+from headway_engine.bodies import ChatBody, CompletionBody, GenerationBody
 from headway_engine.chunks import ChatChunks, CompletionChunks, head
 from headway_engine.clock import EngineClock
+from headway_engine.errors import bad_request
 from headway_engine.faults import Faults
 from headway_engine.frontend import Call, Exchange, Frontend
 from headway_engine.generation import Generation
 from headway_engine.headers import priority_of, response_id, session_of
-from headway_engine.http_edge import json_response
+from headway_engine.http_edge import json_response, read_body
 from headway_engine.openai_stream import OpenAiStream
 from headway_engine.orca import OrcaReport
 from headway_engine.prompts import chat_prompt, completion_prompts
@@ -46,7 +47,7 @@ class OpenAiApi:
         ]
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        body = parse(ChatBody, await request.read())
+        body = await read_body(ChatBody, request)
         call = self._call(request, body, "chatcmpl")
         prompt = chat_prompt(
             self._frontend.tokenizer, body.messages, body.tools, body.add_generation_prompt
@@ -54,16 +55,20 @@ class OpenAiApi:
         return await self._answer(request, body, call, [prompt])
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
-        body = parse(CompletionBody, await request.read())
+        body = await read_body(CompletionBody, request)
         call = self._call(request, body, "cmpl")
         prompts = completion_prompts(self._frontend, body.prompt)
         return await self._answer(request, body, call, prompts)
 
     def _call(self, request: web.Request, body: GenerationBody, prefix: str) -> Call:
         if body.stream_options is not None and not body.stream:
-            message = "Stream options can only be defined when `stream=True`."
-            fault = {"type": "value_error", "loc": "body", "msg": f"Value error, {message}"}
-            raise invalid_body([fault], "stream_options")
+            raise bad_request(
+                "Stream options can only be defined when `stream=True`.", "stream_options"
+            )
+        if body.cache_salt == "":
+            raise bad_request(
+                "Parameter 'cache_salt' must be a non-empty string if provided.", "cache_salt"
+            )
         model, adapter = self._frontend.served(body.model)
         return Call(
             response_id=response_id(

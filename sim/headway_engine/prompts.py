@@ -16,7 +16,9 @@ def chat_prompt(
     add_generation_prompt: bool = True,
 ) -> TokenIds:
     if not messages:
-        raise bad_request("at least one message is needed", "messages")
+        raise bad_request(
+            "Cannot apply chat template to an empty conversation. Provide at least one message."
+        )
     flat = [{**message, "content": text_of(message.get("content"))} for message in messages]
     return tokenizer.encode_chat(flat, tools, add_generation_prompt)
 

@@ -12,14 +12,14 @@ import orjson
 from aiohttp import web
 
 from headway_engine.answers import ChoiceText
-from headway_engine.bodies import GenerationBody, ResponsesBody, parse
+from headway_engine.bodies import GenerationBody, ResponsesBody
 from headway_engine.errors import Refused, bad_request
 from headway_engine.event_stream import EventStream, error_event, named_event
 from headway_engine.faults import Faults
 from headway_engine.frontend import Call, Exchange, Frontend
 from headway_engine.generation import Generation
 from headway_engine.headers import priority_of, session_of
-from headway_engine.http_edge import json_response
+from headway_engine.http_edge import json_response, read_body
 from headway_engine.prompts import chat_prompt
 from headway_engine.sampling import sampling
 
@@ -34,7 +34,7 @@ class ResponsesApi:
         return [web.post("/v1/responses", self.create)]
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        body = parse(ResponsesBody, await request.read())
+        body = await read_body(ResponsesBody, request)
         model, adapter = self._frontend.served(body.model)
         call = Call(
             response_id=body.request_id or f"resp_{self._rng.getrandbits(64):016x}",

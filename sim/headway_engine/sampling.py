@@ -60,7 +60,7 @@ def output_limit(max_tokens: int | None, prompt_tokens: int, max_model_len: int)
             "max_tokens",
             max_tokens,
         )
-    if prompt_tokens >= max_model_len:
+    if prompt_tokens > max_model_len:
         raise bad_request(
             f"{context} However, your prompt contains {prompt_tokens} input tokens, which exceeds "
             "this limit even without any output tokens. "
