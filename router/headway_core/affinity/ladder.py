@@ -10,7 +10,7 @@ so is passed over by itself.  The rungs are 1,024 x 2^k tokens.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 FIRST_RUNG_TOKENS = 1024
 RUNGS = 8
@@ -32,14 +32,14 @@ class Ladder:
 
         A prompt that ends below the rung is hashed as far as it goes.  ``blocks`` is not empty.
         """
-        for rung in rungs(blocks, block_tokens):
+        for rung in _rungs(blocks, block_tokens):
             if rung not in self._hot:
                 return rung[1]
         return blocks[-1]
 
     def record(self, blocks: Sequence[int], block_tokens: int, endpoints: int) -> None:
         """Count a request of a pool with that many endpoints."""
-        entry = rungs(blocks, block_tokens)
+        entry = tuple(_rungs(blocks, block_tokens))
         self._window.append(entry)
         for rung in entry:
             self._counts[rung] = self._counts.get(rung, 0) + 1
@@ -63,14 +63,16 @@ class Ladder:
                 self._hot.discard(rung)
 
 
-def rungs(blocks: Sequence[int], block_tokens: int) -> tuple[tuple[int, int], ...]:
-    """(depth in blocks, id of the prefix) of every rung that the prompt reaches."""
-    found = []
-    tokens = FIRST_RUNG_TOKENS
-    for _ in range(RUNGS):
-        depth = max(1, tokens // block_tokens)
+def _rungs(blocks: Sequence[int], block_tokens: int) -> Iterator[tuple[int, int]]:
+    """(depth in blocks, id of the prefix) of every rung that the prompt reaches.
+
+    Rungs shorter than a block all end at the first block: one rung, to be counted once.
+    """
+    reached = 0
+    for k in range(RUNGS):
+        depth = max(1, (FIRST_RUNG_TOKENS << k) // block_tokens)
         if depth > len(blocks):
-            break
-        found.append((depth, blocks[depth - 1]))
-        tokens *= 2
-    return tuple(found)
+            return
+        if depth > reached:
+            yield (depth, blocks[depth - 1])
+            reached = depth

@@ -7,7 +7,7 @@ ring passes on to the endpoint that owned it before.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -57,7 +57,7 @@ class _Ring:
         self._points: list[int] = flat[order].tolist()
         self._owners: list[EndpointId] = [names[i] for i in owner_of.tolist()]
 
-    def walk(self, key: int) -> Iterable[EndpointId]:
+    def walk(self, key: int) -> Iterator[EndpointId]:
         """Owners clockwise from ``key``, with repetitions, once around."""
         owners = self._owners
         start = bisect_right(self._points, mix(key, self._seed))
@@ -80,27 +80,22 @@ class DualRing:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def pair(
-        self, key: int, allowed: frozenset[EndpointId] | None = None
-    ) -> tuple[EndpointId, ...]:
+    def pair(self, key: int, allowed: Set[EndpointId] | None = None) -> tuple[EndpointId, ...]:
         """The two endpoints of ``key``: distinct, fewer only where fewer are allowed.
 
         ``allowed`` restricts both: a walk passes over the others, so that a key keeps its
         endpoints as far as they are allowed.
         """
-        if not self.weights:
-            return ()
         if allowed is None:
-            first = self._first.owner(key)
-            second = self._second.owner(key)
-            if first != second:
-                return (first, second)
+            allowed = self.weights.keys()
+            if len(allowed) > 2:
+                first, second = self._first.owner(key), self._second.owner(key)
+                if first != second:
+                    return (first, second)
         else:
-            found = next((e for e in self._first.walk(key) if e in allowed), None)
-            if found is None:
-                return ()
-            first = found
-        for second in self._second.walk(key):
-            if second != first and (allowed is None or second in allowed):
-                return (first, second)
-        return (first,)
+            allowed = self.weights.keys() & allowed
+        if len(allowed) <= 2:  # Without a walk, which would go past all the others to find them.
+            return tuple(sorted(allowed))
+        first = next(e for e in self._first.walk(key) if e in allowed)
+        second = next(e for e in self._second.walk(key) if e in allowed and e != first)
+        return (first, second)

@@ -10,13 +10,21 @@ WARMUP_S = 60.0
 """About one turnover of a busy engine's KV cache (400k tokens at 5-10k new tokens per second)."""
 STEPS = 4
 
+_ROUNDING = 1e-6
+"""An age is a difference of two instants: at a step's own instant it may come out a little less
+than the step, which must count as reached, or it would be due again at once and for ever."""
+
 
 def warm_share(age_s: float) -> float:
     """Share of the full weight, in quarters, 0.25 .. 1."""
-    return min(1.0, (1 + int(STEPS * age_s / WARMUP_S)) / STEPS) if age_s >= 0 else 1 / STEPS
+    return min(STEPS, _step(age_s)) / STEPS
 
 
 def next_step_s(age_s: float) -> float | None:
     """Age at which the share changes next; None when the endpoint is warm."""
-    step = 1 + int(STEPS * max(age_s, 0.0) / WARMUP_S)
+    step = _step(age_s)
     return None if step >= STEPS else step * WARMUP_S / STEPS
+
+
+def _step(age_s: float) -> int:
+    return 1 + int(STEPS * age_s / WARMUP_S + _ROUNDING)
