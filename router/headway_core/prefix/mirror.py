@@ -95,7 +95,8 @@ class Mirror:
             else:
                 held[block] = None
                 holders[block] = holders.get(block, 0) | mask
-        capacity = max(1, int(cache.share * (cache.cache_tokens or DEFAULT_CACHE_TOKENS)))
+        known = cache.cache_tokens
+        capacity = cache.share * (DEFAULT_CACHE_TOKENS if known is None else known)
         while len(held) * block_tokens > capacity:
             self._drop(mask, held.popitem(last=False)[0])
 
