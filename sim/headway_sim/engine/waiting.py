@@ -2,26 +2,10 @@
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 from headway_sim.engine.config import SchedulingPolicy
 from headway_sim.engine.sequence import Sequence
-
-
-class WaitingQueue(Protocol):
-    def __len__(self) -> int: ...
-    def push(self, sequence: Sequence) -> None: ...
-    def put_back(self, sequences: Iterable[Sequence]) -> None:
-        """Return those that were in the queue or running before, first of them first."""
-
-    def head(self) -> Sequence: ...
-    def pop(self) -> Sequence: ...
-    def remove(self, sequence: Sequence) -> None: ...
-
-
-def waiting_queue(policy: SchedulingPolicy) -> WaitingQueue:
-    return PriorityQueue() if policy == SchedulingPolicy.PRIORITY else FcfsQueue()
 
 
 class FcfsQueue:
@@ -34,10 +18,15 @@ class FcfsQueue:
     def __len__(self) -> int:
         return len(self._sequences)
 
+    def __iter__(self) -> Iterator[Sequence]:
+        """In the order in which they will be admitted."""
+        return iter(self._sequences)
+
     def push(self, sequence: Sequence) -> None:
         self._sequences[sequence] = None
 
     def put_back(self, sequences: Iterable[Sequence]) -> None:
+        """Return those that were in the queue or running before, first of them first."""
         for sequence in reversed(list(sequences)):
             self._sequences[sequence] = None
             self._sequences.move_to_end(sequence, last=False)
@@ -62,6 +51,10 @@ class PriorityQueue:
     def __len__(self) -> int:
         return len(self._present)
 
+    def __iter__(self) -> Iterator[Sequence]:
+        """In the order in which they will be admitted."""
+        return iter(sorted(self._present, key=lambda sequence: sequence.order))
+
     def push(self, sequence: Sequence) -> None:
         # Orders are unique (they end in a number), so sequences are never compared.
         heapq.heappush(self._heap, (sequence.order, sequence))
@@ -85,3 +78,10 @@ class PriorityQueue:
 
     def remove(self, sequence: Sequence) -> None:
         self._present.remove(sequence)
+
+
+WaitingQueue = FcfsQueue | PriorityQueue
+
+
+def waiting_queue(policy: SchedulingPolicy) -> WaitingQueue:
+    return PriorityQueue() if policy == SchedulingPolicy.PRIORITY else FcfsQueue()
