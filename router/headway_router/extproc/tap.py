@@ -56,9 +56,8 @@ class Tap:
         return learned if self._is_observed else [*learned, reply]
 
     def _learned(self, upstream: Upstream) -> list[Reply | Effect]:
-        request_id = self._request_id or upstream.request_id
-        if request_id is None:
-            return []
+        # Without an id it is still a report, of a request that nobody knows.
+        request_id = self._request_id or upstream.request_id or ""
         if upstream.status is not None and not 200 <= upstream.status < 300:
             return [EngineRefused(request_id)]
         return [Report(FirstToken(request_id, upstream.endpoint_id))]
