@@ -128,7 +128,11 @@ class Dispatcher:
                 async with asyncio.timeout(wait_s):
                     await self._timer_moved.wait()
             except TimeoutError:
-                self._settle_all(self._core.tick(self._clock()))
+                self.tick()
+
+    def tick(self) -> None:
+        """Let the core do what is due now."""
+        self._settle_all(self._core.tick(self._clock()))
 
     def _seconds_to_deadline(self) -> float:
         deadline = self._core.next_deadline()

@@ -107,23 +107,15 @@ class _Outbox:
 
     def __init__(self) -> None:
         self._messages: list[bytes] = []
-        self._violation: ProtocolViolation | None = None
         self._has_news = asyncio.Event()
 
     def put(self, messages: Sequence[bytes]) -> None:
         self._messages += messages
         self._has_news.set()
 
-    def fail(self, violation: ProtocolViolation) -> None:
-        self._violation = violation
-        self._has_news.set()
-
     async def take(self) -> Sequence[bytes]:
-        """Raises: ProtocolViolation: of the gateway, that came in between."""
         await self._has_news.wait()
         self._has_news.clear()
-        if self._violation is not None:
-            raise self._violation
         messages, self._messages = self._messages, []
         return messages
 
@@ -154,17 +146,23 @@ async def _serve_while_waiting(
             for message in await outbox.take():
                 await context.write(message)
         reading.cancel()
+    if not reading.cancelled() and (violation := reading.result()):
+        raise violation
 
 
-async def _read(stream: Stream, outbox: _Outbox, context: grpc.aio.ServicerContext) -> None:
+async def _read(
+    stream: Stream, outbox: _Outbox, context: grpc.aio.ServicerContext
+) -> ProtocolViolation | None:
+    """Returns when the gateway has ended the stream, or broken its rules."""
     try:
         while (message := await context.read()) is not grpc.aio.EOF:
             outbox.put(stream.receive(message))
     except ProtocolViolation as violation:
-        outbox.fail(violation)
+        return violation
     finally:
         stream.close()
         outbox.put(())
+    return None
 
 
 def _metadata(context: grpc.aio.ServicerContext) -> dict[str, str]:

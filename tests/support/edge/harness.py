@@ -1,6 +1,6 @@
 """The whole edge around a real core, on a clock that the test moves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
@@ -62,12 +62,14 @@ class Edge:
         max_body_bytes: int = MAX_BODY_BYTES,
         single_destination: bool = False,
         seed: int = 0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """``clock``: of the event loop, where there is one; else one that stands still."""
         self.clock = ManualClock()
         self.core = Router(Random(seed))
         self.metrics = Metrics()
         self.ratios = TokenRatios()
-        self.dispatcher = Dispatcher(self.core, self.metrics, self.clock)
+        self.dispatcher = Dispatcher(self.core, self.metrics, clock or self.clock)
         self.intake = Intake(
             lambda: self.dispatcher.catalogue,
             self.ratios,
