@@ -1,0 +1,80 @@
+"""How a server ends: drained by SIGTERM, or with its worker process gone.
+
+These tests end the servers that the others use, and they come last by the name of this file; a
+server that is gone is started again for whoever asks next.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+
+from engine_contract import servers
+from engine_contract.client import CHAT, COMPLETIONS, DONE, Client
+from engine_contract.process import EngineProcess
+
+FreshPrompt = Callable[[int], list[int]]
+
+EXIT_LIMIT_S = 60.0
+
+DEAD = {
+    "error": {
+        "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",
+        "type": "InternalServerError",
+        "param": None,
+        "code": 500,
+    }
+}
+
+
+async def exit_code(server: EngineProcess) -> int:
+    return await asyncio.to_thread(server.wait_until_gone, EXIT_LIMIT_S)
+
+
+async def test_sigterm_lets_a_running_stream_end_and_health_does_not_tell(
+    limited: Client, limited_server: EngineProcess, fresh_prompt: FreshPrompt
+) -> None:
+    asked = 1000
+    body = limited.completion(fresh_prompt(40), max_tokens=asked)
+    body["stream_options"] = {"include_usage": True}
+    async with limited.stream(COMPLETIONS, body) as stream:
+        await anext(stream)
+        limited_server.terminate()
+        health = await limited.get("/health")
+        events = await stream.rest()
+    assert health.status == 200
+    assert events[-1] == DONE
+    assert events[-2]["usage"]["completion_tokens"] == asked
+    await exit_code(limited_server)
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await limited.get("/health")
+
+
+async def test_a_dead_worker_ends_streams_with_an_error_and_then_the_server(
+    main: Client,
+    main_server: EngineProcess,
+    engines: servers.Engines,
+    fresh_prompt: FreshPrompt,
+) -> None:
+    long = {"max_tokens": 1900, "ignore_eos": True, "temperature": 0}
+    completion = main.completion(fresh_prompt(40), max_tokens=1900)
+    chat = {"messages": [{"role": "user", "content": "a"}], **long}
+    async with (
+        main.stream(COMPLETIONS, completion) as one,
+        main.stream(CHAT, chat) as two,
+        asyncio.TaskGroup() as group,
+    ):
+        plain = group.create_task(main.post(COMPLETIONS, completion))
+        for stream in (one, two):
+            await anext(stream)
+        await main.metrics_once(lambda m: m.value("vllm:num_requests_running") == 3)
+
+        await asyncio.to_thread(engines.kind.crash, main_server)
+        unhealthy = group.create_task(main.answer_once("/health", lambda a: a.status != 200))
+        for stream in (one, two):
+            assert (await stream.rest())[-2:] == [DEAD, DONE]
+    assert (one.status, two.status) == (200, 200)
+    assert (plain.result().status, plain.result().json) == (500, DEAD)
+    assert unhealthy.result().status == 503
+    await exit_code(main_server)

@@ -1,0 +1,101 @@
+"""KV events over ZMQ as a subscriber sees them, and the block hashes that vLLM 0.32 computes.
+
+    root   = H("vllm-none-hash")
+    hash_i = H((hash_{i-1}, tokens of block i, extra keys of block i))      full blocks only
+    event  = low 64 bits of hash_i
+    H      = sha256 of pickle.dumps(x, protocol=5)            algorithm "sha256"
+             sha256 of cbor2.dumps(x, canonical=True)         algorithm "sha256_cbor"
+
+Extra keys: None, or (("cache_salt", salt),) on the first block of a salted request, or
+(("lora", name, path),) on every block of a request to an adapter.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+import msgspec
+import zmq
+import zmq.asyncio
+
+SEED = "vllm-none-hash"
+END_OF_REPLAY = -1
+
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "sha256": lambda value: pickle.dumps(value, protocol=5),
+    "sha256_cbor": lambda value: cbor2.dumps(value, canonical=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one engine step changed in the cache."""
+
+    topic: str
+    sequence: int
+    time_s: float
+    events: tuple[dict[str, Any], ...]
+    dp_rank: int
+
+
+def decoded(frames: Sequence[bytes]) -> Batch:
+    """A batch from topic, 8-byte sequence and payload; refuses any other layout."""
+    topic, sequence, payload = frames
+    if len(sequence) != 8:
+        raise ValueError(f"the sequence number must have 8 bytes, got {sequence!r}")
+    time_s, events, dp_rank = msgspec.msgpack.decode(payload)
+    return Batch(
+        topic=topic.decode(),
+        sequence=int.from_bytes(sequence, "big", signed=True),
+        time_s=time_s,
+        events=tuple(events),
+        dp_rank=dp_rank,
+    )
+
+
+async def replayed(
+    context: zmq.asyncio.Context, endpoint: str, first: int
+) -> tuple[list[Batch], list[bytes]]:
+    """All kept batches from sequence ``first`` on, and the frames of the end marker."""
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    with socket:
+        socket.connect(endpoint)
+        await socket.send_multipart([b"", first.to_bytes(8, "big")])
+        batches: list[Batch] = []
+        while True:
+            empty, *frames = await socket.recv_multipart()
+            if empty != b"":
+                raise ValueError(f"a replay starts with an empty frame, got {empty!r}")
+            if int.from_bytes(frames[1], "big", signed=True) == END_OF_REPLAY:
+                return batches, [empty, *frames]
+            batches.append(decoded(frames))
+
+
+def block_hashes(
+    tokens: Sequence[int],
+    *,
+    block_tokens: int,
+    algorithm: str,
+    salt: str | None = None,
+    adapter: tuple[str, str] | None = None,
+) -> list[int]:
+    """The published hashes of a prompt's full blocks; ``adapter`` is a name and its path."""
+    encode = _ENCODERS[algorithm]
+
+    def digest(value: Any) -> bytes:
+        return hashlib.sha256(encode(value)).digest()
+
+    parent = digest(SEED)
+    hashes = []
+    for start in range(0, len(tokens) - block_tokens + 1, block_tokens):
+        block = tuple(tokens[start : start + block_tokens])
+        extra: tuple[tuple[str, ...], ...] = (("lora", *adapter),) if adapter else ()
+        if salt is not None and start == 0:
+            extra += (("cache_salt", salt),)
+        parent = digest((parent, block, extra or None))
+        hashes.append(int.from_bytes(parent[-8:], "big"))
+    return hashes
