@@ -300,21 +300,29 @@ async def test_a_body_above_the_limit_arrives_and_is_refused(served: Served) -> 
     assert refusal.immediate_response.status.code == 413
 
 
-async def test_frequent_pings_are_tolerated() -> None:
-    flow = FlowControl(queue_timeout_s=0.5)
-    pool = a_pool(addresses=["10.0.0.1:8000"], policy=Policy(flow_control=flow))
-    pings = (
-        ("grpc.keepalive_time_ms", 10),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.keepalive_permit_without_calls", 1),
-    )
-    async with serving(pool) as served:
-        address = f"127.0.0.1:{served.transport.port}"
-        async with grpc.aio.insecure_channel(address, pings) as channel:
-            stub = Stub(channel)
-            await routed(stub.Process(timeout=TIMEOUT_S), LONG)
-            refusal = await routed(stub.Process(timeout=TIMEOUT_S), LONG)
-            assert refusal.immediate_response.status.code == 503
+SETTINGS_FRAME = bytes.fromhex("000000 04 00 00000000")
+PING_FRAME = bytes.fromhex("000008 06 00 00000000") + b"01234567"
+PING, GOAWAY, ACK = 6, 7, 1
+
+
+async def test_frequent_pings_are_tolerated(served: Served) -> None:
+    """Frame by frame, as a gateway that checks an idle connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.transport.port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS_FRAME)
+    for _ in range(20):
+        writer.write(PING_FRAME)
+        frame, flags = -1, 0
+        while frame != PING or not flags & ACK:
+            frame, flags = await read_frame(reader)
+            assert frame != GOAWAY
+    writer.close()
+    await writer.wait_closed()
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[int, int]:
+    head = await reader.readexactly(9)
+    await reader.readexactly(int.from_bytes(head[:3], "big"))
+    return head[3], head[4]
 
 
 async def test_health_is_on_the_same_port(served: Served) -> None:
