@@ -23,11 +23,11 @@ class Dispatching:
         self._first_token_share = 0.0
         """How many of the recent requests showed their first token: is there a tap?"""
 
-    def fits(self, endpoint_id: EndpointId, work: Work, now: float) -> bool:
-        """May the engine get this now, or must it wait its turn in the held queue?"""
+    def fits(self, endpoint_id: EndpointId, tokens: float, now: float) -> bool:
+        """May the engine get so much now, or must it wait its turn in the held queue?"""
         state, record = self._state, self._state.endpoints[endpoint_id]
         load = state.ledger.load(endpoint_id)
-        return fits(load, work, record.endpoint.capacity, state.foreign_waiting(record, now))
+        return fits(load, tokens, record.endpoint.capacity, state.foreign_waiting(record, now))
 
     def dispatch(self, tracked: Tracked, now: float) -> Placed:
         """Take the lease where ``tracked.held`` says, and count the prompt as cached there."""
@@ -68,12 +68,12 @@ class Dispatching:
         state, sent = self._state, tracked.dispatched
         if sent is None or sent.first_token_seen:
             return
-        if served_by is not None and served_by != sent.endpoint_id and served_by in state.endpoints:
-            self._move(tracked, sent, served_by, now)
         sent.first_token_seen = True
-        self.prefill_over(sent, now)
+        if served_by is not None and served_by != sent.endpoint_id:
+            self._move(tracked, sent, served_by, now)
         if not sent.was_moved:
             state.latency.learn(sent.endpoint_id, sent.work_ahead, now - sent.at)
+        self.prefill_over(sent, now)
 
     def prefill_over(self, sent: Dispatched, now: float) -> bool:
         """End the prefill part of the charge.  False: it had ended before."""
@@ -90,29 +90,39 @@ class Dispatching:
         self._first_token_share += _TAP_SMOOTHING * (
             float(sent.first_token_seen) - self._first_token_share
         )
-        self._state.reindex(sent.endpoint_id)
-        if sent.endpoint_id not in self._state.endpoints:
-            self._state.ledger.drop(sent.endpoint_id)
+        self._settle_load(sent.endpoint_id)
         return True
 
     def _move(
         self, tracked: Tracked, sent: Dispatched, endpoint_id: EndpointId, now: float
     ) -> None:
-        """The gateway fell back: charge and cache follow to where it was answered."""
+        """The gateway fell back: charge and cache follow to where it was answered.
+
+        To an address outside the pool they cannot; then the charge stays where it is.
+        """
         state, request, left = self._state, tracked.request, sent.endpoint_id
+        sent.was_moved = True
+        if endpoint_id not in state.endpoints:
+            return
         state.ledger.move(sent.lease, endpoint_id, sent.work, now)
-        sent.endpoint_id, sent.was_moved = endpoint_id, True
+        sent.endpoint_id = endpoint_id
         if state.has_prefix(request):
             state.mirror.record(endpoint_id, request.blocks, request.block_tokens)
-        state.reindex(left)
-        state.reindex(endpoint_id)
+        self._settle_load(left)
+        self._settle_load(endpoint_id)
+
+    def _settle_load(self, endpoint_id: EndpointId) -> None:
+        """Its load has changed; one of an endpoint that is gone is kept no longer than needed."""
+        self._state.reindex(endpoint_id)
+        if endpoint_id not in self._state.endpoints:
+            self._state.ledger.drop(endpoint_id)
 
     def _prefill_bound_s(self, endpoint_id: EndpointId, work_ahead: Work) -> float:
         """After how long its prefill is taken to have ended though no first token was seen.
 
         Where first tokens are seen this is only a net for lost ones, and waits longer.
         """
-        seconds = self._state.latency.prefill_s(endpoint_id, work_ahead)
+        seconds = self._state.latency[endpoint_id].prefill_s(work_ahead)
         if self._first_token_share > 0.5:
             return _LOST_TAP_FACTOR * seconds + _LOST_TAP_S
         return seconds
@@ -122,11 +132,15 @@ class Dispatching:
         state, chosen = self._state, decision.endpoint_id
         if state.pool.policy.max_attempts < 2:
             return None
-        others = [c for c in decision.candidates if c.endpoint_id != chosen]
+        serving, subset = state.endpoints.serving, tracked.request.allowed_endpoints
+        # While it was held a candidate may have gone.
+        others = [
+            c for c in decision.candidates if c.endpoint_id != chosen and c.endpoint_id in serving
+        ]
         if others:
             return min(others, key=lambda c: c.ttft_s).endpoint_id
-        allowed = state.endpoints.serving
-        if tracked.request.allowed_endpoints is not None:
-            allowed &= tracked.request.allowed_endpoints
-        found = state.by_requests.least(1, lambda e: e in allowed and e != chosen)
-        return found[0] if found else None
+        if subset is None:
+            found = state.by_requests.least(1, lambda e: e != chosen)
+        else:
+            found = sorted(e for e in subset if e in serving and e != chosen)
+        return min(found, key=lambda e: state.ledger.load(e).leases, default=None)

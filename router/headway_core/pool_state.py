@@ -3,7 +3,7 @@
 from headway_core.affinity.ladder import Ladder
 from headway_core.backlog import LeastBacklog
 from headway_core.endpoints import EndpointRecord, PoolEndpoints
-from headway_core.estimate.latency import LatencyModel, tier_of
+from headway_core.estimate.latency import LatencyModel
 from headway_core.estimate.work import NO_WORK, Work
 from headway_core.facts import EndpointId, InferenceRequest, Role
 from headway_core.ledger import Ledger
@@ -29,7 +29,9 @@ class PoolState:
         self.held = 0
         self.by_backlog = LeastBacklog()
         self.by_requests = LeastBacklog()
-        self._typical = NO_WORK
+        """Both indexes hold those who may serve, and only them: no search meets any other."""
+        self._indexed: frozenset[EndpointId] = frozenset()
+        self._typical_tokens: float | None = None
 
     def apply(self, pool: Pool, now: float) -> list[Tracked]:
         """Take over a new version of the pool; returns what was held for endpoints now gone."""
@@ -40,28 +42,37 @@ class PoolState:
             endpoint_id = record.endpoint.endpoint_id
             homeless += self.queues.pop(endpoint_id)
             self.mirror.remove(endpoint_id)
-            self.latency.remove(endpoint_id)
-            self.by_backlog.remove(endpoint_id)
-            self.by_requests.remove(endpoint_id)
             self.ledger.drop(endpoint_id)
         for record in joined:
             endpoint_id = record.endpoint.endpoint_id
             self.mirror.add(endpoint_id, record.endpoint.capacity.kv_cache_tokens)
             self.queues[endpoint_id] = HeldQueue()
-        for record in self.endpoints:
-            self.latency.add(record.endpoint)
-            self.reindex(record.endpoint.endpoint_id)
         self.held -= len(homeless)
+        self.latency.follow(record.endpoint for record in self.endpoints)
+        self.follow_serving()
+        for record in self.endpoints:
+            self.reindex(record.endpoint.endpoint_id)
         return homeless
+
+    def follow_serving(self) -> None:
+        """Bring the least-loaded indexes in line with who may serve."""
+        serving, before = self.endpoints.serving, self._indexed
+        self._indexed = serving
+        for endpoint_id in before - serving:
+            self.by_backlog.remove(endpoint_id)
+            self.by_requests.remove(endpoint_id)
+        for endpoint_id in sorted(serving - before):
+            self.reindex(endpoint_id)
 
     def learn_arrival(self, request: InferenceRequest) -> None:
         """Count a request into the hot prefixes and into what is typical of the pool."""
         ring = self.endpoints.ring(Role.BOTH)
         if ring is not None and self.has_prefix(request):
             self.ladder.record(request.blocks, request.block_tokens, len(ring))
-        old = self._typical.tokens
-        tokens = old + _TYPICAL_SMOOTHING * (request.prompt_tokens - old)
-        self._typical = Work(tokens, tokens * tokens / 2)
+        typical = self._typical_tokens
+        if typical is None:
+            typical = float(request.prompt_tokens)
+        self._typical_tokens = typical + _TYPICAL_SMOOTHING * (request.prompt_tokens - typical)
 
     def has_prefix(self, request: InferenceRequest) -> bool:
         """Is there a prefix that could be cached?"""
@@ -71,7 +82,7 @@ class PoolState:
     def backlog_s(self, endpoint_id: EndpointId) -> float:
         """Seconds of prefill work dispatched or held there."""
         work = self.ledger.load(endpoint_id).work.plus(self.queues[endpoint_id].work)
-        return self.latency.work_s(endpoint_id, work)
+        return self.latency[endpoint_id].work_s(work)
 
     def engine_work_ahead(self, endpoint_id: EndpointId, now: float) -> Work:
         """Dispatched work that is not prefilled yet, less what the engine has done of the first."""
@@ -79,7 +90,7 @@ class PoolState:
         if not load.unprefilled:
             return NO_WORK
         first = next(iter(load.unprefilled.values()))
-        first_s = self.latency.work_s(endpoint_id, first)
+        first_s = self.latency[endpoint_id].work_s(first)
         share = min(1.0, (now - load.progress_since) / first_s) if first_s > 0 else 1.0
         return load.work.minus(Work(first.tokens * share, first.pairs * share))
 
@@ -89,19 +100,20 @@ class PoolState:
             return record.foreign_waiting
         return 0
 
-    def foreign_s(self, record: EndpointRecord, now: float) -> float:
-        """Seconds of others' work, at what is typical of this pool."""
-        waiting = self.foreign_waiting(record, now)
-        if not waiting:
-            return 0.0
-        return waiting * self.latency.work_s(record.endpoint.endpoint_id, self._typical)
+    def foreign_work(self, record: EndpointRecord, now: float) -> Work:
+        """Others' work in the engine's queue, at what is typical of this pool."""
+        waiting, tokens = self.foreign_waiting(record, now), self._typical_tokens
+        if not waiting or tokens is None:
+            return NO_WORK
+        return Work(waiting * tokens, waiting * tokens * tokens / 2)
 
     def reindex(self, endpoint_id: EndpointId) -> None:
         """Bring the least-loaded indexes up to date after a change of that endpoint's load."""
-        if endpoint_id not in self.endpoints:
+        if endpoint_id not in self._indexed:
             return
-        record = self.endpoints[endpoint_id]
-        kind = tier_of(record.endpoint)
-        requests = self.ledger.load(endpoint_id).leases + len(self.queues[endpoint_id])
-        self.by_backlog.update(endpoint_id, kind, self.backlog_s(endpoint_id), record.last_used)
-        self.by_requests.update(endpoint_id, kind, requests, record.last_used)
+        used = self.endpoints[endpoint_id].last_used
+        load, queue = self.ledger.load(endpoint_id), self.queues[endpoint_id]
+        law = self.latency[endpoint_id]
+        backlog_s = law.work_s(load.work.plus(queue.work)) if queue else law.work_s(load.work)
+        self.by_backlog.update(endpoint_id, law.tier, backlog_s, used)
+        self.by_requests.update(endpoint_id, law.tier, load.leases + len(queue), used)

@@ -9,6 +9,7 @@ from headway_core.facts import EndpointId, InferenceRequest, Role
 from headway_core.outcomes import Candidate
 from headway_core.policy import CandidateSet
 from headway_core.pool_state import PoolState
+from headway_core.tracking import Tracked
 
 HOLDERS = 8
 """Of the endpoints with the longest hit so many are compared by backlog."""
@@ -52,8 +53,9 @@ def _balanced(
     is_small_subset = allowed is not serving and len(allowed) <= SUBSET_SCAN
     if is_small_subset or state.pool.policy.candidates is CandidateSet.ALL:
         return sorted(allowed)
-    found = state.by_requests.least(1, allowed.__contains__)
-    found += state.by_backlog.least(1, allowed.__contains__)
+    admit = None if allowed is serving else allowed.__contains__
+    found = state.by_requests.least(1, admit)
+    found += state.by_backlog.least(1, admit)
     return list(dict.fromkeys(found))
 
 
@@ -76,36 +78,39 @@ def _extras(
 
 def assess(
     state: PoolState,
-    request: InferenceRequest,
+    tracked: Tracked,
     endpoint_id: EndpointId,
-    ttft_left_s: float | None,
     now: float,
     *,
     is_paired: bool = False,
 ) -> Prospect:
-    """Predict one candidate; ``ttft_left_s`` is what remains of the SLO, None without one."""
-    record = state.endpoints[endpoint_id]
-    latency, queue = state.latency, state.queues[endpoint_id]
+    """Predict one candidate for a request that is nowhere yet."""
+    request, priority, ttft_left_s = tracked.request, tracked.priority, tracked.ttft_left_s(now)
+    record, law = state.endpoints[endpoint_id], state.latency[endpoint_id]
+    load, queue = state.ledger.load(endpoint_id), state.queues[endpoint_id]
     hit_tokens = 0
     if state.has_prefix(request):
         hit_blocks = state.mirror.hit_blocks(endpoint_id, request.blocks)
         hit_tokens = min(hit_blocks * request.block_tokens, max(0, request.prompt_tokens - 1))
     work = prefill_work(request.prompt_tokens, hit_tokens)
-    order = state.pool.policy.flow_control.order
-    ahead_s = latency.work_s(endpoint_id, queue.ahead(order, work.tokens)) if len(queue) else 0.0
-    engine_s = latency.work_s(endpoint_id, state.engine_work_ahead(endpoint_id, now))
-    foreign_s = state.foreign_s(record, now)
-    prefill_s = latency.prefill_s(endpoint_id, work)
-    ttft_s = ahead_s + engine_s + foreign_s + prefill_s
+    queue_s = engine_s = foreign_s = 0.0
+    if queue:
+        order = state.pool.policy.flow_control.order
+        queue_s = law.work_s(queue.ahead(order, priority, work.tokens))
+    if load.unprefilled:
+        engine_s = law.work_s(state.engine_work_ahead(endpoint_id, now))
+    if record.foreign_waiting:
+        foreign_s = law.work_s(state.foreign_work(record, now))
+    prefill_s = law.prefill_s(work)
+    ttft_s = queue_s + engine_s + foreign_s + prefill_s
     probability = None
     if ttft_left_s is not None:
-        probability = latency.probability_within(endpoint_id, ttft_s, ttft_left_s)
-    seconds = {"queue": ahead_s, "engine": engine_s, "foreign": foreign_s, "prefill": prefill_s}
-    requests = state.ledger.load(endpoint_id).leases + len(queue)
+        probability = law.probability_within(ttft_s, ttft_left_s)
+    seconds = {"queue": queue_s, "engine": engine_s, "foreign": foreign_s, "prefill": prefill_s}
     return Prospect(
         candidate=Candidate(endpoint_id, seconds, ttft_s, hit_tokens, probability),
         work=work,
         is_paired=is_paired,
         last_used=record.last_used,
-        requests_per_weight=(requests + 1) / record.endpoint.weight,
+        requests_per_weight=(load.leases + len(queue) + 1) / record.endpoint.weight,
     )

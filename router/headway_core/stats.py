@@ -64,7 +64,7 @@ def _endpoint_stats(state: PoolState, endpoint_id: EndpointId, now: float) -> En
         waiting=view.waiting if view else None,
         running=view.running if view else None,
         kv_usage=view.kv_usage if view else None,
-        correction=state.latency.correction(endpoint_id),
+        correction=state.latency[endpoint_id].correction,
     )
 
 

@@ -46,10 +46,10 @@ def moves(state: PoolState, now: float) -> list[Move]:
 def _worst(state: PoolState, source: EndpointId, now: float) -> list[tuple[Tracked, float]]:
     """The last of the order with their predicted TTFT, the very last first."""
     ordered = state.queues[source].in_order(state.pool.policy.flow_control.order, now)
-    in_engine = state.engine_work_ahead(source, now)
+    in_engine, law = state.engine_work_ahead(source, now), state.latency[source]
     ahead = accumulate((e.held_work for e in ordered), Work.plus, initial=in_engine)
     standing = [
-        (entry, state.latency.work_s(source, work.plus(entry.held_work)))
+        (entry, law.work_s(work.plus(entry.held_work)))
         for entry, work in zip(ordered, ahead, strict=False)
     ]
     return [s for s in reversed(standing[-WORST:]) if s[0].held and not s[0].held.moved]
@@ -67,6 +67,5 @@ def _best(state: PoolState, entry: Tracked, taken: set[EndpointId], now: float) 
     ids = state.by_backlog.least(1, may_take)
     if entry.held is not None:
         ids += [c.endpoint_id for c in entry.held.decision.candidates if may_take(c.endpoint_id)]
-    left_s = entry.ttft_left_s(now)
-    prospects = [assess(state, entry.request, e, left_s, now) for e in dict.fromkeys(ids)]
+    prospects = [assess(state, entry, e, now) for e in dict.fromkeys(ids)]
     return min(prospects, key=lambda p: p.ttft_order, default=None)
