@@ -66,7 +66,8 @@ async def _serving(session: aiohttp.ClientSession, child: Child, admin_file: Pat
         if response.status != HTTPStatus.OK:
             return None
     async with session.get(f"{admin_url}/listeners?format=json") as response:
-        (listener,) = (await response.json(content_type=None))["listener_statuses"]
+        statuses = (await response.json(content_type=None))["listener_statuses"]
+    listener = next(status for status in statuses if status["name"] == "inference")
     address = listener["local_address"]["socket_address"]
     url = f"http://{address['address']}:{address['port_value']}"
     return Envoy(child=child, url=url, admin_url=admin_url)

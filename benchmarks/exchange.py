@@ -1,0 +1,206 @@
+"""CPU per request of the complete router behind a real Envoy, against an empty gRPC server.
+
+Both run in the same minute behind the same Envoy configuration; the engine is another listener of
+that Envoy, which answers at once.  The router is complete: policy, metrics, scrapes, default logs.
+"""
+
+import asyncio
+import io
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+import orjson
+
+from benchmarks.bodies import chats
+from benchmarks.machine import cpu_s, rss_mib
+from headway_cli.demo.gateway import Envoy, start_envoy
+from headway_cli.demo.processes import Child, Children, ready_line
+from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
+
+SIZES = {"2 kB": 2_000, "20 kB": 20_000, "220 kB": 220_000}
+REQUESTS = {"2 kB": 4_000, "20 kB": 3_000, "220 kB": 1_000}
+CONCURRENCY = 32
+ENDPOINTS = 8
+MODEL = "bench"
+WARM_UP_REQUESTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    child: Child
+    address: str
+
+
+async def measure(*, quick: bool) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    print(f"CPU per request behind Envoy, {CONCURRENCY} in flight, {ENDPOINTS} endpoints")
+    heading = f"{'body':>7} {'mode':<21} {'server':<14} {'CPU us':>7} {'x empty':>8} {'req/s':>7}"
+    print(heading + f" {'RSS MiB':>8}")
+    with TemporaryDirectory(prefix="headway-bench-") as name:
+        folder = Path(name)
+        port = _free_port()
+        addresses = [f"127.0.0.{n + 1}:{port}" for n in range(ENDPOINTS)]
+        async with Children(folder) as children:
+            servers = await _servers(children, folder, addresses)
+            for mode in BodyMode:
+                rows += await _in_mode(folder, mode, servers, addresses, quick)
+    print()
+    return rows
+
+
+async def _in_mode(
+    folder: Path, mode: BodyMode, servers: Sequence[Server], addresses: Sequence[str], quick: bool
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for size in SIZES:
+        empty_us: float | None = None
+        for server, tap in _arms(servers, mode):
+            async with _behind_envoy(folder, mode, server, addresses, tap=tap) as envoy:
+                requests = REQUESTS[size] // (10 if quick else 1)
+                row = await _load(envoy, server, SIZES[size], requests)
+            label = f"{server.name} + tap" if tap else server.name
+            empty_us = empty_us or row["cpu_us"]
+            row["times_empty"] = row["cpu_us"] / empty_us
+            rows.append({"body": size, "mode": mode.value, "server": label} | row)
+            print(
+                f"{size:>7} {mode.value:<21} {label:<14} {row['cpu_us']:>7.0f}"
+                f" {row['times_empty']:>8.2f} {row['requests_per_s']:>7.0f}"
+                f" {row['rss_mib']:>8.0f}",
+                flush=True,
+            )
+    return rows
+
+
+def _arms(servers: Sequence[Server], mode: BodyMode) -> list[tuple[Server, bool]]:
+    arms = [(server, False) for server in servers]
+    return [*arms, (servers[-1], True)] if mode is BodyMode.BUFFERED else arms
+
+
+async def _servers(
+    children: Children, folder: Path, addresses: Sequence[str]
+) -> tuple[Server, Server]:
+    command = [sys.executable, "-m", "benchmarks.empty_server", addresses[0]]
+    empty = await children.start("empty", command)
+    config = folder / "config"
+    config.mkdir()
+    endpoints = [
+        {"name": f"e{i}", "address": a.partition(":")[0], "port": int(a.partition(":")[2])}
+        for i, a in enumerate(addresses)
+    ]
+    pool = {
+        "apiVersion": "headway.dev/v1alpha1",
+        "kind": "ModelPool",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "model": {"name": MODEL},
+            "groups": [{"name": "all", "workload": "Static", "endpoints": endpoints}],
+            "slo": {"ttftMs": 5000},
+        },
+    }
+    # JSON is YAML.
+    (config / "pool.yaml").write_bytes(orjson.dumps(pool))
+    ports = ("grpc", "grpc-health", "metrics", "debug")
+    command = [sys.executable, "-m", "headway_cli", "router", "--config", str(config)]
+    command += [item for port in ports for item in (f"--{port}-port", "0")]
+    router = await children.start("router", command)
+    ready = orjson.loads(await ready_line(router))
+    return (
+        Server("empty", empty, f"127.0.0.1:{await ready_line(empty)}"),
+        Server("headway", router, f"127.0.0.1:{ready['grpc_port']}"),
+    )
+
+
+@asynccontextmanager
+async def _behind_envoy(
+    folder: Path, mode: BodyMode, server: Server, addresses: Sequence[str], *, tap: bool
+) -> AsyncIterator[Envoy]:
+    """A fresh Envoy in front of one server; its own second listener plays the engines."""
+    gateway = Gateway(
+        pools=(UpstreamPool(name="default/bench", endpoints=tuple(addresses)),),
+        routers=(server.address,),
+        body_mode=mode,
+        first_token_tap=tap,
+    )
+    config = bootstrap(gateway)
+    port = int(addresses[0].rpartition(":")[2])
+    config["static_resources"]["listeners"].append(_engines(port))
+    async with Children(folder) as children:
+        yield await start_envoy(children, folder, config)
+
+
+def _engines(port: int) -> dict[str, Any]:
+    """An Envoy listener that answers every request at once."""
+    answer = {"status": 200, "body": {"inline_string": '{"choices":[]}'}}
+    routes = [{"match": {"prefix": "/"}, "direct_response": answer}]
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager"
+        ".v3.HttpConnectionManager",
+        "stat_prefix": "engines",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": [
+            {
+                "name": "router",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+                },
+            }
+        ],
+    }
+    return {
+        "name": "engines",
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+async def _load(envoy: Envoy, server: Server, size: int, requests: int) -> dict[str, float]:
+    bodies = chats(size, MODEL)
+    url = f"{envoy.url}/v1/chat/completions"
+    connector = aiohttp.TCPConnector(limit=CONCURRENCY)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await _send(session, url, bodies, WARM_UP_REQUESTS)
+        cpu_before, started = cpu_s(server.child.process.pid), perf_counter()
+        await _send(session, url, bodies, requests)
+        wall_s = perf_counter() - started
+        used_s = cpu_s(server.child.process.pid) - cpu_before
+    return {
+        "requests": requests,
+        "cpu_us": 1e6 * used_s / requests,
+        "requests_per_s": requests / wall_s,
+        "rss_mib": rss_mib(server.child.process.pid),
+    }
+
+
+async def _send(
+    session: aiohttp.ClientSession, url: str, bodies: Sequence[bytes], count: int
+) -> None:
+    """Raises: aiohttp.ClientResponseError: a request was not answered with 200."""
+    remaining = iter(range(count))
+
+    async def client() -> None:
+        for i in remaining:
+            data = io.BytesIO(bodies[i % len(bodies)])
+            headers = {"content-type": "application/json"}
+            async with session.post(url, data=data, headers=headers) as response:
+                response.raise_for_status()
+                await response.read()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CONCURRENCY):
+            group.create_task(client())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
