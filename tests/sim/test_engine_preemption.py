@@ -94,13 +94,30 @@ def test_preemption_costs_time_but_no_token(async_scheduling: bool) -> None:
 
 def test_a_request_preempted_with_a_token_in_flight_still_gets_it() -> None:
     # As above, but each batch is composed while the one before it runs.  The first decodes are
-    # composed at 0, when every first token is in flight.
+    # composed at 0, when every first token is in flight.  "c" finds its blocks at 40.
     engine = _engine(RecordedSteps(), async_scheduling=True)
     for name in "abc":
         engine.submit(a_request(name, 48, 4), 0)
     events = run_to_end(engine)
     assert Preempted("c", 0) in events
-    assert TokenEmitted("c", 10 * MS, 0) in events
+    tokens = [e for e in events if isinstance(e, TokenEmitted) and e.request_id == "c"]
+    assert [e.at_ns // MS for e in tokens] == [10, 50, 60, 70]
+
+
+def test_recomputed_output_is_prefill_wherever_the_chunk_begins() -> None:
+    # 6 blocks, nothing cached.  "b" gives way with 20 + 13 tokens; with a budget of 24 the second
+    # chunk that brings it back begins behind its prompt.
+    steps = RecordedSteps()
+    engine = _engine(
+        steps, num_blocks=7, max_model_len=96, max_num_batched_tokens=24, prefix_caching=False
+    )
+    engine.submit(a_request("a", 40, 30), 0)
+    engine.submit(a_request("b", 20, 30), 0)
+    run_to_end(engine)
+    assert engine.stats().preemptions == 1
+    assert steps.prefill_chunks.count([(24, 0)]) == 2
+    resumed = steps.prefill_chunks.index([(24, 0)], 1)
+    assert steps.prefill_chunks[resumed + 1] == [(9, 24)]
 
 
 def test_a_request_can_end_while_it_is_preempted() -> None:
@@ -164,6 +181,26 @@ def test_a_victim_that_was_scheduled_already_gives_its_tokens_back() -> None:
     engine.submit(a_request("c", 48, 4, priority=0), 2 * MS)
     run_to_end(engine)
     assert steps.decodes[:3] == [0, 1, 2]
+
+
+def test_a_victim_before_the_one_that_asks_leaves_its_tokens_to_those_behind() -> None:
+    # 5 blocks, budget 20.  At 30 ms "a" is given its token; "b" needs a second block and takes it
+    # from "a".  The chunk of "c" is what "b" leaves of the whole budget.
+    steps = RecordedSteps()
+    engine = _engine(
+        steps,
+        num_blocks=6,
+        max_model_len=80,
+        max_num_batched_tokens=20,
+        policy=SchedulingPolicy.PRIORITY,
+        reserve_full_prompt=False,
+    )
+    engine.submit(a_request("a", 17, 9, priority=5), 0)
+    engine.submit(a_request("b", 15, 9), 5 * MS)
+    engine.submit(a_request("c", 60, 9), 15 * MS)
+    events = run_to_end(engine)
+    assert Preempted("a", 30 * MS) in events
+    assert steps.prefill_chunks[:4] == [[(17, 0)], [(15, 0)], [(18, 0)], [(19, 18)]]
 
 
 def test_one_that_preempts_itself_by_priority_lets_those_behind_it_go_on() -> None:

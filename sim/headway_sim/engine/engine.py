@@ -157,9 +157,8 @@ class Engine:
             self._scheduler.add(self._inbox.popleft())
         batch = self._ahead
         if batch is None or not batch.scheduled:
-            batch = self._compose(at_ns)
-        while not batch.scheduled and batch.preempted:
-            # Everything that ran was preempted: what it held is free for the next attempt.
+            # With nothing in flight this batch is empty only if nobody is here: whoever runs, or
+            # waits first, can have all the blocks.
             batch = self._compose(at_ns)
         self._current = self._ahead = None
         if batch.scheduled:

@@ -86,6 +86,10 @@ class KvStored:
 
 @dataclass(frozen=True, slots=True)
 class KvRemoved:
+    """Blocks were evicted, in this order.  Another block may still hold the same content: vLLM
+    tells of every block that is stored or removed, so a listener has to count.
+    """
+
     at_ns: int
     hashes: tuple[int, ...]
 
@@ -106,12 +110,14 @@ class EngineStats:
 
     running: int
     waiting_capacity: int
+    """Those that arrived during the running step included."""
     waiting_deferred: int
+    """Passed over since their adapter found no slot."""
     kv_usage: float
     """1 - free / (num_blocks - 1): block 0 is a null block."""
     preemptions: int
     prefix_queries: int
-    """Tokens looked up."""
+    """Tokens looked up at first admissions; vLLM counts those of resumed requests apart."""
     prefix_hits: int
     """Tokens found."""
     steps: int

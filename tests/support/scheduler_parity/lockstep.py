@@ -48,8 +48,10 @@ class Lockstep:
             if ahead is not None and not ahead.scheduled:
                 self._complete()
             if ahead is None or not ahead.scheduled:
-                self._compose_something()
-                ahead = self._last if self._last.scheduled else None
+                ahead = self._compose()
+                if not ahead.scheduled:
+                    self._complete()
+                    ahead = None
             running = ahead is not None
             ahead = None
             if running and self._config.async_scheduling:
@@ -60,16 +62,6 @@ class Lockstep:
             self._ours.prefix_hits,
         )
         self.seen["hit tokens"] += self._ours.prefix_hits
-
-    def _compose_something(self) -> None:
-        """Compose until a batch has tokens or nobody is left who could have any."""
-        while True:
-            self._last = self._compose()
-            if self._last.scheduled:
-                return
-            self._complete()
-            if not self._last.preempted:
-                return
 
     def _compose(self) -> Composed:
         theirs, ours = self._theirs.compose(), self._ours.compose()
