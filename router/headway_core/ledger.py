@@ -57,11 +57,12 @@ class Ledger:
         if endpoint_id is None:
             return False
         load = self._loads[endpoint_id]
-        work = load.unprefilled.pop(lease_id, None)
-        if work is None:
+        if lease_id not in load.unprefilled:
             return False
+        if lease_id == next(iter(load.unprefilled)):
+            load.progress_since = now
+        work = load.unprefilled.pop(lease_id)
         load.work = load.work.minus(work) if load.unprefilled else NO_WORK
-        load.progress_since = now
         return True
 
     def move(self, lease: Lease, endpoint_id: EndpointId, work: Work, now: float) -> None:
