@@ -71,6 +71,8 @@ class KvEventPublisher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The context waits for this socket but does not know it: it belongs to a shadow.
+        self._pub.close(linger=0)
         self._context.destroy(linger=0)
 
     def step_ended(self, events: Sequence[EngineEvent], owners: Mapping[str, Generation]) -> None:
