@@ -7,7 +7,6 @@ silent timeout (`routing.md` 8.6).
 from collections.abc import Sequence
 
 from headway_core.choice import Prospect
-from headway_core.estimate.work import Work
 from headway_core.facts import Capacity
 from headway_core.ledger import Load
 
@@ -17,16 +16,17 @@ runs dry between a first token and the next dispatch; more only moves the queue 
 be reordered."""
 
 
-def fits(load: Load, work: Work, capacity: Capacity, foreign_waiting: int) -> bool:
-    """May this be dispatched on top of what the engine has not prefilled yet?
+def fits(load: Load, tokens: float, capacity: Capacity, foreign_waiting: int) -> bool:
+    """May these tokens be dispatched on top of what the engine has not prefilled yet?
 
-    An engine without anything to prefill takes any request, however long.
+    Where nothing of ours waits for its prefill any request goes, however long, and whatever
+    others have waiting there: routers that share an engine would else wait for each other.
     """
-    if not load.unprefilled and not foreign_waiting:
+    if not load.unprefilled:
         return True
-    if foreign_waiting and load.unprefilled:
+    if foreign_waiting:
         return False
-    return load.work.tokens + work.tokens <= WINDOW_BATCHES * capacity.batch_tokens
+    return load.work.tokens + tokens <= WINDOW_BATCHES * capacity.batch_tokens
 
 
 def is_hopeless(prospects: Sequence[Prospect], ttft_s: float | None) -> bool:

@@ -1,6 +1,7 @@
 """The rule that picks an endpoint among the candidates (`routing.md` 8.3).
 
-    affine = longest predicted hit       (ties: the ring pair first, then the least TTFT)
+    affine = longest predicted hit beyond the ring key, else the ring pair
+             (ties: fewest requests per weight, then the least TTFT)
     choose the affine one   if P(TTFT <= SLO) there >= p_aff
     else the least predicted TTFT        (ties: least recently used)
 
@@ -27,6 +28,9 @@ class Prospect:
 
     candidate: Candidate
     work: Work
+    own_hit_tokens: int
+    """The predicted hit if it reaches as deep as the ring key, else 0: what every prompt of the
+    pool begins with is soon cached everywhere, and no reason to prefer an endpoint."""
     is_paired: bool
     last_used: float
     requests_per_weight: float
@@ -41,7 +45,10 @@ def choose_affine(
     prospects: Sequence[Prospect], affinity_probability: float
 ) -> tuple[Prospect, Reason]:
     """Pick for a request with a prefix; ``prospects`` is not empty."""
-    affine = min(prospects, key=lambda p: (-p.candidate.hit_tokens, not p.is_paired, *p.ttft_order))
+    affine = min(
+        prospects,
+        key=lambda p: (-p.own_hit_tokens, not p.is_paired, p.requests_per_weight, *p.ttft_order),
+    )
     probability = affine.candidate.slo_probability
     if probability is not None and probability >= affinity_probability:
         return affine, Reason.AFFINE

@@ -109,15 +109,21 @@ class PoolEndpoints:
     def is_warming(self, endpoint_id: EndpointId, now: float) -> bool:
         return _share(self._records[endpoint_id], now) < 1
 
-    def scraped(self, endpoint_id: EndpointId, view: EngineView, now: float) -> EndpointRecord:
+    def scraped(
+        self, endpoint_id: EndpointId, view: EngineView, foreign_waiting: int, now: float
+    ) -> None:
         record = self._records[endpoint_id]
-        record.view, record.scraped = view, now
+        record.view, record.scraped, record.foreign_waiting = view, now, foreign_waiting
         self._latest_scrape = now
-        self._set_reachable(record, True, now)
-        return record
 
-    def unreachable(self, endpoint_id: EndpointId, now: float) -> None:
-        self._set_reachable(self._records[endpoint_id], False, now)
+    def set_reachable(self, endpoint_id: EndpointId, is_reachable: bool, now: float) -> bool:
+        """False: that is known already."""
+        record = self._records[endpoint_id]
+        if record.is_reachable == is_reachable:
+            return False
+        record.is_reachable = is_reachable
+        self.refresh(now)
+        return True
 
     def any_fresh(self, now: float, stale_after_s: float) -> bool:
         """Can any view be fresh?  O(1): by the latest scrape of all."""
@@ -127,11 +133,6 @@ class PoolEndpoints:
         """Mark as most recently used; returns the new order."""
         self._records[endpoint_id].last_used = order = float(next(self._uses))
         return order
-
-    def _set_reachable(self, record: EndpointRecord, is_reachable: bool, now: float) -> None:
-        if record.is_reachable != is_reachable:
-            record.is_reachable = is_reachable
-            self.refresh(now)
 
 
 def _share(record: EndpointRecord, now: float) -> float:

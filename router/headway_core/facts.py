@@ -52,6 +52,7 @@ class InferenceRequest:
     prompt_tokens: int
     blocks: tuple[int, ...] = ()
     block_tokens: int = 256
+    """>= 1."""
     adapter: str | None = None
     tenant: str | None = None
     session: str | None = None
@@ -67,15 +68,27 @@ class InferenceRequest:
     allowed_endpoints: frozenset[EndpointId] | None = None
     """The gateway's subset: only these may serve it.  None: no restriction."""
 
+    def __post_init__(self) -> None:
+        if self.prompt_tokens < 0:
+            raise ValueError(f"prompt_tokens must be >= 0, got {self.prompt_tokens}")
+        if self.block_tokens < 1:
+            raise ValueError(f"block_tokens must be >= 1, got {self.block_tokens}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What an endpoint can do.  None: unknown, learned online where it can be."""
+    """What an endpoint can do, each > 0.  None: unknown, learned online where it can be."""
 
     prefill_tokens_per_s: float | None = None
     kv_cache_tokens: int | None = None
     batch_tokens: int = 2048
     """``max_num_batched_tokens`` of the engine; vLLM's defaults by GPU: `simulator.md` 3.1."""
+
+    def __post_init__(self) -> None:
+        for name in ("prefill_tokens_per_s", "kv_cache_tokens", "batch_tokens"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be > 0 and finite, got {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +104,10 @@ class Endpoint:
     """Share of the key space, relative to the pool's first group.  > 0."""
     capacity: Capacity = Capacity()
     accelerator: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"weight must be > 0 and finite, got {self.weight}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

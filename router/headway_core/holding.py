@@ -32,41 +32,38 @@ class Holding:
         self._pool_timers = pool_timers
         self._rebalance_due: float | None = None
 
-    def hold(self, tracked: Tracked, now: float) -> float:
-        """Queue it at its place; returns when it will be settled at the latest."""
-        deadline = tracked.queue_deadline
-        latest = tracked.latest_start()
-        if tracked.slo_class.sheddable and latest is not None:
-            deadline = min(deadline, max(latest, now))
-        self._request_timers.at(deadline, tracked.request_id)
+    def hold(self, tracked: Tracked, now: float) -> None:
+        """Queue it at its place."""
         self._add(tracked)
         if self._rebalance_due is None:
             self._schedule_rebalance(now)
-        return deadline
 
     def pump(self, endpoint_id: EndpointId, now: float) -> list[Outcome]:
         """Dispatch from an endpoint's queue as long as the next one fits."""
         outcomes: list[Outcome] = []
         queue = self._state.queues.get(endpoint_id)
-        order = self._state.pool.policy.flow_control.order
-        while queue and (entry := queue.next_entry(order, now)):
-            if not self._dispatching.fits(endpoint_id, entry.held_work, now):
+        while queue and self._may_go(endpoint_id, 0, now):
+            entry = queue.next_entry(self._state.pool.policy.flow_control.order, now)
+            if entry is None or not self._may_go(endpoint_id, entry.held_work.tokens, now):
                 break
             queue.dispatched(entry)
             self._state.held -= 1
             outcomes.append(self._dispatching.dispatch(entry, now))
         return outcomes
 
-    def why_expired(self, tracked: Tracked, now: float) -> ShedReason | None:
-        """Why a held request has to be given up now; None: it has not."""
+    def expire(self, tracked: Tracked, now: float) -> ShedReason | None:
+        """A timer of a held request is due: give it up, and say why, or wait for the next one."""
         if tracked.held is None:
             return None
         if now >= tracked.queue_deadline:
-            return ShedReason.QUEUE_TIMEOUT
-        latest = tracked.latest_start()
-        if tracked.slo_class.sheddable and latest is not None and now >= latest:
-            return ShedReason.DEADLINE
-        return None
+            why = ShedReason.QUEUE_TIMEOUT
+        elif now >= _deadline(tracked):
+            why = ShedReason.DEADLINE
+        else:
+            self._request_timers.at(_deadline(tracked), tracked.request_id)
+            return None
+        self.discard(tracked)
+        return why
 
     def discard(self, tracked: Tracked) -> bool:
         """Take it out before its turn.  False: it was not held."""
@@ -89,11 +86,18 @@ class Holding:
         self._state.reindex(endpoint_id)
         return homeless
 
+    @property
+    def rebalance_due(self) -> float | None:
+        """When ``tick`` has something to do; None: nothing is held."""
+        return self._rebalance_due
+
     def tick(self, now: float) -> list[Outcome]:
         """Rebalance when that is due."""
         if self._rebalance_due is None or now < self._rebalance_due:
             return []
         self._rebalance_due = None
+        if not self._state.held:
+            return []
         targets: dict[EndpointId, None] = {}
         for move in moves(self._state, now):
             self.discard(move.entry)
@@ -116,10 +120,23 @@ class Holding:
         self._state.queues[tracked.held.endpoint_id].add(tracked)
         self._state.held += 1
         self._state.reindex(tracked.held.endpoint_id)
+        self._request_timers.at(_deadline(tracked), tracked.request_id)
+
+    def _may_go(self, endpoint_id: EndpointId, tokens: float, now: float) -> bool:
+        is_holding = self._state.pool.policy.flow_control.enabled
+        return not is_holding or self._dispatching.fits(endpoint_id, tokens, now)
 
     def _schedule_rebalance(self, now: float) -> None:
         self._rebalance_due = now + REBALANCE_S
         self._pool_timers.at(self._rebalance_due, self._state.pool.name)
+
+
+def _deadline(tracked: Tracked) -> float:
+    """When it is given up where it stands now: a sheddable one as soon as it is late."""
+    latest = tracked.latest_start()
+    if tracked.slo_class.sheddable and latest is not None:
+        return min(tracked.queue_deadline, latest)
+    return tracked.queue_deadline
 
 
 def decided(

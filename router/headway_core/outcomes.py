@@ -11,7 +11,8 @@ class Reason(StrEnum):
     """Why an endpoint was chosen."""
 
     AFFINE = "affine"
-    """It holds the longest predicted prefix, and meets the SLO with probability >= p_aff."""
+    """It holds the longest prefix, or is where a new one belongs, and meets the SLO with
+    probability >= p_aff."""
     LEAST_TTFT = "least-ttft"
     """The affine one would probably miss the SLO (or there is none): least predicted TTFT."""
     LEAST_BACKLOG = "least-backlog"

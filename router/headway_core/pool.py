@@ -11,7 +11,7 @@ from headway_core.holding import Holding, decided, place_at
 from headway_core.outcomes import Held, Outcome, Shed, ShedReason
 from headway_core.policy import Pool, SloClass
 from headway_core.pool_state import PoolState
-from headway_core.prospects import assess, candidate_ids
+from headway_core.prospects import assess, choices
 from headway_core.timers import Timers
 from headway_core.tracking import Tracked
 
@@ -43,12 +43,15 @@ class PoolRouter:
     @property
     def has_timer(self) -> bool:
         """Is ``tick`` of use at all?"""
-        return self._warm_due is not None or self.state.held > 0
+        return self._warm_due is not None or self._holding.rebalance_due is not None
 
     def apply(self, pool: Pool, now: float) -> None:
         """Take over a new version of the pool; what was held for lost endpoints is routed anew."""
         self._settle_anew(self.state.apply(pool, now), now)
         self._schedule_warmup(now)
+        self._leave_unreachable(now)
+        for endpoint_id in self.state.queues:  # A larger window, or no holding any more.
+            self._pump(endpoint_id, now)
 
     def close(self, now: float) -> None:
         """The pool is gone from the fleet: nothing more is placed, what is held is refused."""
@@ -95,20 +98,22 @@ class PoolRouter:
         endpoint_id = decision.endpoint_id
         waits = policy.flow_control.enabled and (
             len(state.queues[endpoint_id]) > 0
-            or not self._dispatching.fits(endpoint_id, chosen.work, now)
+            or not self._dispatching.fits(endpoint_id, chosen.work.tokens, now)
         )
         if waits and state.held >= policy.flow_control.max_queued_requests:
             return shed(ShedReason.QUEUE_FULL)
         tracked.held = place_at(chosen, decision)
         if not waits:
             return self._dispatching.dispatch(tracked, now)
-        deadline_s = self._holding.hold(tracked, now)
+        self._holding.hold(tracked, now)
+        answer: Outcome = Held(tracked.request_id, tracked.queue_deadline, decision)
         # One that goes before those waiting may fit where the next of them does not.
         for outcome in self._holding.pump(endpoint_id, now):
             if outcome.request_id == tracked.request_id:
-                return outcome
-            self._settled.append(outcome)
-        return Held(tracked.request_id, deadline_s, decision)
+                answer = outcome
+            else:
+                self._settled.append(outcome)
+        return answer
 
     def first_token(self, tracked: Tracked, served_by: EndpointId | None, now: float) -> None:
         sent = tracked.dispatched
@@ -128,19 +133,22 @@ class PoolRouter:
 
     def end(self, tracked: Tracked, now: float) -> None:
         """The exchange is over, in whatever way: out of the queue, lease returned."""
+        place = tracked.held or tracked.dispatched
         self._holding.discard(tracked)
-        if self._dispatching.release(tracked, now) and tracked.dispatched is not None:
-            self._pump(tracked.dispatched.endpoint_id, now)
+        self._dispatching.release(tracked, now)
+        if place is not None:  # It may have blocked the way of others, in queue or engine.
+            self._pump(place.endpoint_id, now)
 
     def due(self, tracked: Tracked, now: float) -> Shed | None:
         """A timer of the request: its hold is over, or its prefill is taken to have ended."""
-        why = self._holding.why_expired(tracked, now)
-        if why is not None and tracked.held is not None:
-            decision = tracked.held.decision
-            self._holding.discard(tracked)
+        place, sent = tracked.held, tracked.dispatched
+        if place is not None:
+            why = self._holding.expire(tracked, now)
+            if why is None:
+                return None
+            self._pump(place.endpoint_id, now)
             retry_s = retry_after_s(self._prospects(tracked, now), tracked.ttft_s)
-            return Shed(tracked.request_id, why, retry_s, decision)
-        sent = tracked.dispatched
+            return Shed(tracked.request_id, why, retry_s, place.decision)
         if sent is not None and now >= sent.prefill_due:
             self._dispatching.prefill_over(sent, now)
             self._pump(sent.endpoint_id, now)
@@ -150,22 +158,28 @@ class PoolRouter:
 
     def scraped(self, endpoint_id: EndpointId, view: EngineView, now: float) -> None:
         state = self.state
-        record = state.endpoints.scraped(endpoint_id, view, now)
         ours = len(state.ledger.load(endpoint_id).unprefilled)
-        record.foreign_waiting = max(0, (view.waiting or 0) - ours)
+        state.endpoints.scraped(endpoint_id, view, max(0, (view.waiting or 0) - ours), now)
         if view.kv_cache_tokens is not None:
             state.mirror.resize(endpoint_id, view.kv_cache_tokens)
+        if state.endpoints.set_reachable(endpoint_id, True, now):
+            self._leave_unreachable(now)
         self._pump(endpoint_id, now)
 
     def unreachable(self, endpoint_id: EndpointId, now: float) -> None:
         """Its process is gone and its cache with it; held requests go elsewhere."""
+        if self.state.endpoints.set_reachable(endpoint_id, False, now):
+            self.state.mirror.clear(endpoint_id)
+            self._leave_unreachable(now)
+
+    def _leave_unreachable(self, now: float) -> None:
+        """Empty the queues of the unreachable, unless nobody else is there to serve."""
         state = self.state
-        if not state.endpoints[endpoint_id].is_reachable:
-            return
-        state.endpoints.unreachable(endpoint_id, now)
-        state.mirror.clear(endpoint_id)
-        if endpoint_id not in state.endpoints.serving:
-            self._settle_anew(self._holding.evacuate(endpoint_id), now)
+        state.follow_serving()
+        for record in state.endpoints:
+            endpoint_id = record.endpoint.endpoint_id
+            if not record.is_reachable and endpoint_id not in state.endpoints.serving:
+                self._settle_anew(self._holding.evacuate(endpoint_id), now)
 
     def tick(self, now: float) -> None:
         """The pool's own timer: warm-up steps and rebalancing."""
@@ -180,9 +194,8 @@ class PoolRouter:
             self._pool_timers.at(self._warm_due, self.pool.name)
 
     def _prospects(self, tracked: Tracked, now: float) -> list[Prospect]:
-        state, request, left_s = self.state, tracked.request, tracked.ttft_left_s(now)
-        ids, pair = candidate_ids(state, request, now)
-        return [assess(state, request, e, left_s, now, is_paired=e in pair) for e in ids]
+        among = choices(self.state, tracked.request, now)
+        return [assess(self.state, tracked, e, now, among) for e in among.ids]
 
     def _settle_anew(self, homeless: list[Tracked], now: float) -> None:
         for tracked in homeless:

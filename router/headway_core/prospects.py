@@ -3,6 +3,9 @@
 O(candidates), never O(endpoints), unless the policy asks for all or the gateway names a subset.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from headway_core.choice import Prospect
 from headway_core.estimate.work import prefill_work
 from headway_core.facts import EndpointId, InferenceRequest, Role
@@ -19,31 +22,42 @@ SUBSET_SCAN = 64
 """A gateway's subset up to this size is looked at as a whole."""
 
 
-def candidate_ids(
-    state: PoolState, request: InferenceRequest, now: float
-) -> tuple[list[EndpointId], tuple[EndpointId, ...]]:
-    """The candidates, and which of them are the ring pair; empty if nobody may serve."""
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Who may be chosen; ``ids`` is empty if nobody may serve."""
+
+    ids: Sequence[EndpointId]
+    pair: Sequence[EndpointId] = ()
+    """Those that the rings name."""
+    key_blocks: int = 0
+    """How much of the prompt was hashed for that; a hit below it is shared by too many to count."""
+
+
+def choices(state: PoolState, request: InferenceRequest, now: float) -> Choices:
     policy, serving = state.pool.policy, state.endpoints.serving
     allowed = serving
     if request.allowed_endpoints is not None and not serving <= request.allowed_endpoints:
         allowed = serving & request.allowed_endpoints
     if not allowed:
-        return [], ()
+        return Choices(())
     if not state.has_prefix(request):
-        return _balanced(state, allowed, serving), ()
+        return Choices(_balanced(state, allowed, serving))
     ring = state.endpoints.ring(Role.BOTH)
     if ring is None:
-        return [], ()
-    key = state.ladder.key(request.blocks, request.block_tokens)
-    pair = ring.pair(key, None if len(allowed) == len(ring) else allowed)
+        return Choices(())
+    depth = state.ladder.depth(request.blocks, request.block_tokens)
+    pair = ring.pair(request.blocks[depth - 1], None if len(allowed) == len(ring) else allowed)
     if policy.candidates is CandidateSet.ALL:
-        return [*pair, *sorted(allowed.difference(pair))], pair
+        return Choices((*pair, *sorted(allowed.difference(pair))), pair, depth)
     found = list(pair)
     if policy.candidates is CandidateSet.PAIR_PLUS and state.endpoints.any_fresh(
         now, policy.stale_after_s
     ):
         found += _extras(state, request, allowed, now)
-    return list(dict.fromkeys(found)), pair
+    return Choices(tuple(dict.fromkeys(found)), pair, depth)
+
+
+NO_CHOICES = Choices(())
 
 
 def _balanced(
@@ -81,17 +95,17 @@ def assess(
     tracked: Tracked,
     endpoint_id: EndpointId,
     now: float,
-    *,
-    is_paired: bool = False,
+    among: Choices = NO_CHOICES,
 ) -> Prospect:
     """Predict one candidate for a request that is nowhere yet."""
     request, priority, ttft_left_s = tracked.request, tracked.priority, tracked.ttft_left_s(now)
     record, law = state.endpoints[endpoint_id], state.latency[endpoint_id]
     load, queue = state.ledger.load(endpoint_id), state.queues[endpoint_id]
-    hit_tokens = 0
+    hit_tokens = own_hit_tokens = 0
     if state.has_prefix(request):
         hit_blocks = state.mirror.hit_blocks(endpoint_id, request.blocks)
         hit_tokens = min(hit_blocks * request.block_tokens, max(0, request.prompt_tokens - 1))
+        own_hit_tokens = hit_tokens if hit_blocks >= among.key_blocks else 0
     work = prefill_work(request.prompt_tokens, hit_tokens)
     queue_s = engine_s = foreign_s = 0.0
     if queue:
@@ -110,7 +124,8 @@ def assess(
     return Prospect(
         candidate=Candidate(endpoint_id, seconds, ttft_s, hit_tokens, probability),
         work=work,
-        is_paired=is_paired,
+        own_hit_tokens=own_hit_tokens,
+        is_paired=endpoint_id in among.pair,
         last_used=record.last_used,
         requests_per_weight=(load.leases + len(queue) + 1) / record.endpoint.weight,
     )

@@ -38,7 +38,8 @@ class Router:
 
     Every call may settle requests that were held; their outcomes are what it returns.  A request
     that was placed ends with exactly one of ``Finished``, ``Failed`` and ``Cancelled``; a second
-    one, or one for a request that was shed, changes nothing.
+    one, or one for a request that was shed, changes nothing.  Time does not go back: an earlier
+    ``now`` counts as the latest.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -52,6 +53,7 @@ class Router:
         self._pool_timers = Timers()
         self._sequence = count()
         self._settled: list[Outcome] = []
+        self._now = float("-inf")
         self.ignored_events: Counter[str] = Counter()
         """Events about requests or endpoints that are not known (any more), by kind."""
 
@@ -82,6 +84,7 @@ class Router:
 
     def apply(self, fleet: Fleet, now: float) -> Sequence[Outcome]:
         """Swap in a fleet, whole.  Requests in flight keep their leases."""
+        now = self._advance(now)
         wanted = {pool.name: pool for pool in fleet.pools}
         for name in [n for n in self._pools if n not in wanted]:
             self._pools.pop(name).close(now)
@@ -111,6 +114,7 @@ class Router:
         """
         if request.request_id in self._tracked:
             raise DuplicateRequest(request.request_id)
+        now = self._advance(now)
         pool = self._pool_for(request.requested_model)
         if pool is None:
             return Shed(request.request_id, ShedReason.UNKNOWN_MODEL)
@@ -122,6 +126,7 @@ class Router:
 
     def observe(self, event: Event, now: float) -> Sequence[Outcome]:
         """Learn from an event; one about something unknown is counted and ignored."""
+        now = self._advance(now)
         match event:
             case FirstToken() | UsageReported() | Finished() | Failed() | Cancelled():
                 self._observe_request(event, now)
@@ -133,6 +138,7 @@ class Router:
 
     def tick(self, now: float) -> Sequence[Outcome]:
         """Do what is due: expire, rebalance, warm up, end predicted prefills."""
+        now = self._advance(now)
         for request_id in self._request_timers.pop_due(now):
             if entry := self._tracked.get(request_id):
                 pool, tracked = entry
@@ -146,12 +152,16 @@ class Router:
     def next_deadline(self) -> float | None:
         """When ``tick`` is due; None: not before something else happens."""
         if self._settled:
-            return 0.0
+            return self._now
         due = (
             self._request_timers.next_due(self._is_waiting),
             self._pool_timers.next_due(lambda n: n in self._pools and self._pools[n].has_timer),
         )
-        return min((d for d in due if d is not None), default=None)
+        return min((max(d, self._now) for d in due if d is not None), default=None)
+
+    def _advance(self, now: float) -> float:
+        self._now = max(self._now, now)
+        return self._now
 
     def _is_waiting(self, request_id: str) -> bool:
         entry = self._tracked.get(request_id)
@@ -205,8 +215,12 @@ class Router:
                     mirror.clear(event.endpoint_id)
 
     def _take_settled(self) -> Sequence[Outcome]:
-        settled, self._settled[:] = tuple(self._settled), []
+        if not self._settled:
+            return ()
+        # One that was settled by another's ``place`` may have ended before this could be told.
+        settled = tuple(o for o in self._settled if o.request_id in self._tracked)
+        self._settled.clear()
         for outcome in settled:
             if isinstance(outcome, Shed):
-                self._tracked.pop(outcome.request_id, None)
+                del self._tracked[outcome.request_id]
         return settled

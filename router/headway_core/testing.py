@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from itertools import count
 from random import Random
 
+from headway_core.estimate.work import prefill_work
 from headway_core.facts import Capacity, Endpoint, EndpointState, InferenceRequest, Slo
-from headway_core.policy import Fleet, Policy, Pool
+from headway_core.outcomes import Candidate, Decision, Reason
+from headway_core.policy import Fleet, Policy, Pool, SloClass
 from headway_core.router import Router
+from headway_core.tracking import Held, Tracked
 
 BLOCK_TOKENS = 256
 _ids = count()
@@ -85,6 +88,42 @@ def a_router(*pools: Pool, now: float = 0.0, seed: int = 0) -> Router:
     router = Router(Random(seed))
     router.apply(Fleet(pools=pools), now)
     return router
+
+
+def a_tracked(
+    request_id: str | None = None,
+    *,
+    tokens: int = 100,
+    hit_tokens: int = 0,
+    arrived: float = 0.0,
+    sequence: int | None = None,
+    ttft_s: float | None = None,
+    priority: int = 0,
+    prefill_s: float = 0.1,
+    endpoint_id: str = "a",
+    sheddable: bool = False,
+) -> Tracked:
+    """A request that waits for ``endpoint_id``, with ``tokens`` to prefill there."""
+    request = a_request(request_id=request_id, prompt_tokens=tokens + hit_tokens)
+    seconds = {"queue": 0.0, "engine": 0.0, "foreign": 0.0, "prefill": prefill_s}
+    candidate = Candidate(endpoint_id, seconds, prefill_s, hit_tokens, None)
+    decision = Decision("default/m", endpoint_id, (candidate,), Reason.LEAST_TTFT, "")
+    return Tracked(
+        request=request,
+        arrived=arrived,
+        sequence=next(_ids) if sequence is None else sequence,
+        ttft_s=ttft_s,
+        priority=priority,
+        slo_class=SloClass(name="", sheddable=sheddable),
+        queue_deadline=arrived + 30.0,
+        held=Held(
+            endpoint_id=endpoint_id,
+            decision=decision,
+            work=prefill_work(tokens + hit_tokens, hit_tokens),
+            hit_tokens=hit_tokens,
+            prefill_s=prefill_s,
+        ),
+    )
 
 
 def a_chain(name: int, blocks: int) -> tuple[int, ...]:

@@ -28,14 +28,18 @@ class Ladder:
         self._hot: set[tuple[int, int]] = set()
 
     def key(self, blocks: Sequence[int], block_tokens: int) -> int:
-        """The prefix to hash: the block id at the chosen depth; it stands for all before it.
+        """The prefix to hash: the block id at the chosen depth; it stands for all before it."""
+        return blocks[self.depth(blocks, block_tokens) - 1]
+
+    def depth(self, blocks: Sequence[int], block_tokens: int) -> int:
+        """How many blocks to hash.
 
         A prompt that ends below the rung is hashed as far as it goes.  ``blocks`` is not empty.
         """
         for rung in _rungs(blocks, block_tokens):
             if rung not in self._hot:
-                return rung[1]
-        return blocks[-1]
+                return rung[0]
+        return len(blocks)
 
     def record(self, blocks: Sequence[int], block_tokens: int, endpoints: int) -> None:
         """Count a request of a pool with that many endpoints."""

@@ -59,9 +59,14 @@ SHORT_FIRST = frozenset({QueueOrder.TRIAGE, QueueOrder.SRPT})
 """Orders in which a request waits, by and large, only for shorter ones."""
 
 
-def key(order: QueueOrder, entry: Tracked, now: float) -> Key:
-    """Smallest first; ties by arrival."""
-    return (-entry.priority, _RANK[order](entry, now), entry.sequence)
+def ordered_by(order: QueueOrder, now: float) -> Callable[[Tracked], Key]:
+    """The key to sort by, smallest first; ties by arrival."""
+    rank = _RANK[order]
+
+    def key(entry: Tracked) -> Key:
+        return (-entry.priority, rank(entry, now), entry.sequence)
+
+    return key
 
 
 def is_late(entry: Tracked, now: float) -> bool:
