@@ -66,7 +66,12 @@ def _print_ready(flags: Flags):  # type: ignore[no-untyped-def]
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="headway engine", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="headway engine",
+        usage="%(prog)s [OPTIONS]",
+        description=__doc__,
+        allow_abbrev=False,
+    )
     _add_server(parser)
     _add_engine(parser)
     _add_answers(parser)
