@@ -1,0 +1,79 @@
+"""Clients that leave: whatever phase their request is in, its lease is returned."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from gateway_stack.stack import Stack, eventually, leases_returned, open_streams
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+CLIENTS = 200
+
+
+async def fault(stack: Stack, name: str, **fields: object) -> None:
+    for engine in stack.engines:
+        await engine.fault(stack.session, name, **fields)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def hanging(one_pool: Stack) -> AsyncIterator[Stack]:
+    """Engines that take requests and give nothing back."""
+    await fault(one_pool, "hang")
+    yield one_pool
+    await fault(one_pool, "heal")
+
+
+async def engines_are_idle(stack: Stack) -> None:
+    """What was cancelled does not go on in the engines."""
+
+    async def nothing_runs() -> bool:
+        return not any([await engine.in_flight(stack.session) for engine in stack.engines])
+
+    await eventually(nothing_runs, "the engines are idle")
+
+
+async def test_clients_leave_while_their_requests_are_placed(hanging: Stack) -> None:
+    async def all_placed() -> bool:
+        return (await hanging.leases(), await hanging.held()) == (CLIENTS, 0)
+
+    async with asyncio.TaskGroup() as tasks:
+        clients = [
+            tasks.create_task(hanging.complete(f"{number} short", max_tokens=10))
+            for number in range(CLIENTS)
+        ]
+        await eventually(all_placed, "all requests are placed")
+        for client in clients:
+            client.cancel()
+    await leases_returned(hanging)
+    await fault(hanging, "resume")
+    await engines_are_idle(hanging)
+
+
+async def test_clients_leave_while_their_requests_are_held(hanging: Stack) -> None:
+    """Prompts of 1,500 tokens: two or three fill the window of an engine."""
+
+    async def most_are_held() -> bool:
+        return await hanging.held() + await hanging.leases() == CLIENTS
+
+    async with asyncio.TaskGroup() as tasks:
+        clients = [
+            tasks.create_task(hanging.complete(f"{number} " + "x" * 6000, max_tokens=10))
+            for number in range(CLIENTS)
+        ]
+        await eventually(most_are_held, "all requests have reached the router")
+        held = await hanging.held()
+        for client in clients:
+            client.cancel()
+    assert held > CLIENTS * 0.9
+    await leases_returned(hanging)
+    assert await hanging.held() == 0
+
+
+async def test_clients_leave_in_the_middle_of_their_streams(one_pool: Stack) -> None:
+    async with open_streams(one_pool, CLIENTS, "long answers"):
+        assert await one_pool.leases() == CLIENTS
+    await leases_returned(one_pool)
+    await engines_are_idle(one_pool)

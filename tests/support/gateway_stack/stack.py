@@ -1,0 +1,248 @@
+"""Routers and an Envoy in front of engines, and a client for the whole."""
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway_stack.engines import Engine, metric
+from headway_cli.demo.fleet import headway
+from headway_cli.demo.gateway import Envoy, start_envoy
+from headway_cli.demo.processes import Child, Children, ready_line
+from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
+
+PATIENCE_S = 30.0
+"""How long something that must happen may take on loaded cores."""
+
+ROUTER_BODY_LIMIT = 1 << 20
+GATEWAY_BODY_LIMIT = 2 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterProcess:
+    child: Child
+    ext_proc_address: str
+    metrics_url: str
+    debug_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    engines: Sequence[Engine]
+    routers: Sequence[RouterProcess]
+    envoy: Envoy
+    session: aiohttp.ClientSession
+
+    async def complete(
+        self,
+        prompt: str,
+        *,
+        model: str = "chat",
+        max_tokens: int = 2,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "ignore_eos": True}
+        url = f"{self.envoy.url}/v1/completions"
+        headers = {**(headers or {}), "content-type": "application/json"}
+        # aiohttp warns of large bodies that are not files.
+        data = io.BytesIO(json.dumps(body).encode())
+        async with self.session.post(url, data=data, headers=headers) as response:
+            return await _answer(response)
+
+    async def get(self, path: str) -> Answer:
+        async with self.session.get(f"{self.envoy.url}{path}") as response:
+            return await _answer(response)
+
+    @asynccontextmanager
+    async def streaming(
+        self, prompt: str, *, model: str = "chat", max_tokens: int
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A stream that has begun: its headers are here."""
+        body: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": max_tokens}
+        body |= {"ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}}
+        async with self.session.post(f"{self.envoy.url}/v1/completions", json=body) as response:
+            yield response
+
+    async def debug(self) -> list[dict[str, Any]]:
+        """The debug page of each router."""
+        pages = []
+        for router in self.routers:
+            async with self.session.get(router.debug_url) as response:
+                pages.append(await response.json())
+        return pages
+
+    async def leases(self) -> int:
+        return sum(page["leases_outstanding"] for page in await self.debug())
+
+    async def held(self) -> int:
+        return sum(page["held"] for page in await self.debug())
+
+    async def metric(self, router: RouterProcess, name: str, **labels: str) -> float:
+        return await metric(self.session, router.metrics_url, name, **labels)
+
+    async def requests_by_engine(self) -> dict[str, int]:
+        """How many each engine has finished."""
+        return {
+            engine.child.name: (await engine.counters(self.session)).requests
+            for engine in self.engines
+        }
+
+
+@asynccontextmanager
+async def running_stack(
+    folder: Path,
+    engines: Sequence[Engine],
+    *,
+    routers: int = 1,
+    body_mode: BodyMode = BodyMode.BUFFERED,
+    slo_ttft_ms: int | None = None,
+) -> AsyncIterator[Stack]:
+    """One pool per model of the engines, which go on when the stack has ended."""
+    config = _write_config(folder, engines, slo_ttft_ms)
+    async with (
+        Children(folder) as children,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120)
+        ) as session,
+    ):
+        started = [
+            await children.start(f"router-{number}", _router_command(config))
+            for number in range(routers)
+        ]
+        processes = [_router(child, await ready_line(child)) for child in started]
+        gateway = Gateway(
+            pools=tuple(
+                UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
+                for model in _models(engines)
+            ),
+            routers=tuple(router.ext_proc_address for router in processes),
+            body_mode=body_mode,
+            body_limit_bytes=GATEWAY_BODY_LIMIT,
+        )
+        envoy = await start_envoy(children, folder, bootstrap(gateway))
+        yield Stack(engines=engines, routers=processes, envoy=envoy, session=session)
+
+
+async def eventually(
+    holds: Callable[[], Awaitable[bool]], what: str, patience_s: float = PATIENCE_S
+) -> None:
+    """Asks other processes again and again, as they tell nobody when it is so."""
+    deadline = time.monotonic() + patience_s
+    while not await holds():
+        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def open_streams(stack: Stack, count: int, about: str) -> AsyncIterator[None]:
+    """Streams of which each has had its first token, until the block ends; then their clients go.
+
+    The engines are slow meanwhile, so that none of the streams ends by itself.
+    """
+    begun, all_begun, never = 0, asyncio.Event(), asyncio.Event()
+
+    async def read_a_token_and_wait(number: int) -> None:
+        nonlocal begun
+        async with stack.streaming(f"{number} {about}", max_tokens=1900) as response:
+            assert (await response.content.readuntil(b"\n\n")).startswith(b"data: {")
+            begun += 1
+            if begun == count:
+                all_begun.set()
+            await never.wait()
+
+    for engine in stack.engines:
+        await engine.fault(stack.session, "straggle", factor=20)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            clients = [tasks.create_task(read_a_token_and_wait(n)) for n in range(count)]
+            async with asyncio.timeout(2 * PATIENCE_S):
+                await all_begun.wait()
+            yield
+            for client in clients:
+                client.cancel()
+    finally:
+        for engine in stack.engines:
+            await engine.fault(stack.session, "heal")
+
+
+async def leases_returned(stack: Stack) -> None:
+    async def none_left() -> bool:
+        return await stack.leases() == 0
+
+    await eventually(none_left, "all leases are returned")
+
+
+async def _answer(response: aiohttp.ClientResponse) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(status=response.status, headers=headers, body=await response.read())
+
+
+def _router_command(config: Path) -> list[str]:
+    return headway(
+        "router",
+        config=config,
+        grpc_port=0,
+        grpc_health_port=0,
+        metrics_port=0,
+        debug_port=0,
+        drain_timeout_s=0,
+        max_body_bytes=ROUTER_BODY_LIMIT,
+    )
+
+
+def _router(child: Child, line: str) -> RouterProcess:
+    ports = json.loads(line)
+    return RouterProcess(
+        child=child,
+        ext_proc_address=f"127.0.0.1:{ports['grpc_port']}",
+        metrics_url=f"http://127.0.0.1:{ports['metrics_port']}/metrics",
+        debug_url=f"http://127.0.0.1:{ports['debug_port']}/debug",
+    )
+
+
+def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | None) -> Path:
+    config = folder / "config"
+    config.mkdir()
+    for model in _models(engines):
+        endpoints = []
+        for number, address in enumerate(_addresses(engines, model)):
+            host, _, port = address.rpartition(":")
+            endpoints.append({"name": f"e{number}", "address": host, "port": int(port)})
+        group = {"name": "tiny", "workload": "Static", "endpoints": endpoints}
+        spec: dict[str, Any] = {"model": {"name": model}, "groups": [group]}
+        if slo_ttft_ms is not None:
+            spec["slo"] = {"ttftMs": slo_ttft_ms}
+        document = {
+            "apiVersion": "headway.dev/v1alpha1",
+            "kind": "ModelPool",
+            "metadata": {"name": model},
+            "spec": spec,
+        }
+        # JSON is YAML.
+        (config / f"{model}.yaml").write_text(json.dumps(document))
+    return config
+
+
+def _models(engines: Sequence[Engine]) -> list[str]:
+    return list(dict.fromkeys(engine.model for engine in engines))
+
+
+def _addresses(engines: Sequence[Engine], model: str) -> tuple[str, ...]:
+    return tuple(engine.address for engine in engines if engine.model == model)
