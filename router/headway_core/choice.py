@@ -3,7 +3,8 @@
     affine = longest predicted hit beyond the ring key, else the ring pair
              (ties: fewest requests per weight, then the least TTFT)
     choose the affine one   if P(TTFT <= SLO) there >= p_aff
-    else the least predicted TTFT        (ties: least recently used)
+    else the least predicted TTFT
+             (ties: fewest requests per weight, longest hit, the ring pair, least recently used)
 
 DualMap's rule with a probability in place of its half SLO.  Without an SLO there is nothing that
 would justify waiting for a cache: the least TTFT, which counts hits and queues in one unit.
@@ -19,7 +20,8 @@ from headway_core.estimate.work import Work
 from headway_core.outcomes import Candidate, Reason
 
 INDIFFERENT_S = 0.02
-"""Below this a difference in TTFT is not worth unbalancing the decode load: one engine step."""
+"""Within this two TTFT are a tie, and not worth unbalancing the decode load: one engine step.  It
+also keeps what a learned rate is off by a little from deciding always for the same endpoint."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,9 @@ class Prospect:
     own_hit_tokens: int
     """The predicted hit if it reaches as deep as the ring key, else 0: what every prompt of the
     pool begins with is soon cached everywhere, and no reason to prefer an endpoint."""
+    shared_hit_s: float
+    """What a hit that does not reach so deep saves; without it an endpoint that serves nobody yet
+    would never be the quickest, and so never serve."""
     is_paired: bool
     last_used: float
     requests_per_weight: float
@@ -52,7 +57,7 @@ def choose_affine(
     probability = affine.candidate.slo_probability
     if probability is not None and probability >= affinity_probability:
         return affine, Reason.AFFINE
-    quickest = min(prospects, key=lambda p: p.ttft_order)
+    quickest = _quickest(prospects)
     return quickest, Reason.AFFINE if quickest is affine else Reason.LEAST_TTFT
 
 
@@ -61,7 +66,7 @@ def choose_balanced(
 ) -> tuple[Prospect, Reason]:
     """Pick for a request without a prefix; ``prospects`` is not empty."""
     emptiest = min(prospects, key=lambda p: (p.requests_per_weight, *p.ttft_order))
-    quickest = min(prospects, key=lambda p: p.ttft_order)
+    quickest = _quickest(prospects)
     probability = emptiest.candidate.slo_probability
     if probability is not None:
         is_safe = probability >= affinity_probability
@@ -70,3 +75,12 @@ def choose_balanced(
     if is_safe or emptiest is quickest:
         return emptiest, Reason.LEAST_BACKLOG
     return quickest, Reason.LEAST_TTFT
+
+
+def _quickest(prospects: Sequence[Prospect]) -> Prospect:
+    least_s = min(p.candidate.ttft_s + p.shared_hit_s for p in prospects)
+    tied = [p for p in prospects if p.candidate.ttft_s + p.shared_hit_s <= least_s + INDIFFERENT_S]
+    return min(
+        tied,
+        key=lambda p: (p.requests_per_weight, -p.own_hit_tokens, not p.is_paired, p.last_used),
+    )

@@ -116,6 +116,9 @@ def assess(
     if record.foreign_waiting:
         foreign_s = law.work_s(state.foreign_work(record, now))
     prefill_s = law.prefill_s(work)
+    shared_hit_s = 0.0
+    if hit_tokens > own_hit_tokens:
+        shared_hit_s = law.prefill_s(prefill_work(request.prompt_tokens, 0)) - prefill_s
     ttft_s = queue_s + engine_s + foreign_s + prefill_s
     probability = None
     if ttft_left_s is not None:
@@ -125,6 +128,7 @@ def assess(
         candidate=Candidate(endpoint_id, seconds, ttft_s, hit_tokens, probability),
         work=work,
         own_hit_tokens=own_hit_tokens,
+        shared_hit_s=shared_hit_s,
         is_paired=endpoint_id in among.pair,
         last_used=record.last_used,
         requests_per_weight=(load.leases + len(queue) + 1) / record.endpoint.weight,

@@ -19,7 +19,7 @@ def a_load(*tokens: int) -> Load:
 
 def prospects(*ttft_s: float) -> list[Prospect]:
     return [
-        Prospect(Candidate(f"e{i}", {}, s, 0, None), NO_WORK, 0, False, 0.0, 0.0)
+        Prospect(Candidate(f"e{i}", {}, s, 0, None), NO_WORK, 0, 0.0, False, 0.0, 0.0)
         for i, s in enumerate(ttft_s)
     ]
 

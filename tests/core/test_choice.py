@@ -19,6 +19,7 @@ def a_prospect(
     ttft_s: float = 1.0,
     hit: int = 0,
     own_hit: int | None = None,
+    shared_hit_s: float = 0.0,
     p: float | None = None,
     paired: bool = False,
     last_used: float = 0.0,
@@ -29,6 +30,7 @@ def a_prospect(
         candidate=Candidate(name, seconds, ttft_s, hit, p),
         work=NO_WORK,
         own_hit_tokens=hit if own_hit is None else own_hit,
+        shared_hit_s=shared_hit_s,
         is_paired=paired,
         last_used=last_used,
         requests_per_weight=requests,
@@ -114,10 +116,34 @@ def a_prospect(
             id="of equals the least recently used",
         ),
         pytest.param(
-            [a_prospect("a", hit=9, p=0.0), a_prospect("b", last_used=-1, p=0.0)],
+            [a_prospect("a", last_used=2), a_prospect("b", ttft_s=1 + INDIFFERENT_S, last_used=1)],
             "b",
             Reason.LEAST_TTFT,
-            id="of equally quick ones too",
+            id="of equally quick ones too, and one engine step is no difference",
+        ),
+        pytest.param(
+            [
+                a_prospect("busy", requests=3),
+                a_prospect("free", ttft_s=1 + INDIFFERENT_S, requests=2),
+            ],
+            "free",
+            Reason.AFFINE,
+            id="but first the one with fewer requests",
+        ),
+        pytest.param(
+            [a_prospect("busy", requests=3), a_prospect("free", ttft_s=1.1, requests=2)],
+            "busy",
+            Reason.LEAST_TTFT,
+            id="if it is as quick",
+        ),
+        pytest.param(
+            [
+                a_prospect("busy", own_hit=0, requests=2, shared_hit_s=0.5),
+                a_prospect("free", ttft_s=1.5),
+            ],
+            "free",
+            Reason.AFFINE,
+            id="not counting what a hit saves that everybody's prompt would have",
         ),
     ],
 )
