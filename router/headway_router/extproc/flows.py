@@ -6,7 +6,6 @@ possible.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from headway_router.errors import RejectReason, RequestRejected
 from headway_router.extproc.messages import (
@@ -19,6 +18,7 @@ from headway_router.extproc.messages import (
     RequestBody,
     Route,
     StreamedChunk,
+    Target,
 )
 
 CHUNK_BYTES = 62_000
@@ -60,7 +60,7 @@ class Flow:
         """
         self._has_trailers = self.is_complete = True
 
-    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
         """``body`` replaces the client's; None: that one goes on."""
         raise NotImplementedError
 
@@ -97,9 +97,9 @@ class Buffered(Flow):
     def trailers(self) -> None:
         raise _no_trailers()
 
-    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
-        return [replace(route, part=Part.REQUEST_BODY, body=body, content_length=length)]
+        return [Route(Part.REQUEST_BODY, target, body, length)]
 
 
 class Duplex(Flow):
@@ -108,12 +108,12 @@ class Duplex(Flow):
     def headers(self) -> list[Reply]:
         return []
 
-    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
         # Without any chunk (headers, then trailers) there is no body to send back.
         pieces = list(_pieces(self.chunks if body is None else (body,))) if self.chunks else []
         last = len(pieces) - 1
-        replies: list[Reply] = [replace(route, part=Part.REQUEST_HEADERS, content_length=length)]
+        replies: list[Reply] = [Route(Part.REQUEST_HEADERS, target, content_length=length)]
         replies += [
             StreamedChunk(Part.REQUEST_BODY, piece, i == last and not self._has_trailers)
             for i, piece in enumerate(pieces)
@@ -127,8 +127,8 @@ class Stream(Flow):
     """STREAMED: each chunk is answered by itself, and the gateway waits for that.
 
     Chunks before the last are answered with nothing in their place, and the last with all of
-    them.  So the engine never gets a byte that was not read; but the gateway may have chosen an
-    endpoint by then: BUFFERED is the mode to configure.
+    them: the engine never gets a byte that was not read.  Envoy 1.40 obeys the destination
+    although it comes after the headers' answer (bodies of 3 MB, in many chunks).
     """
 
     def headers(self) -> list[Reply]:
@@ -141,11 +141,11 @@ class Stream(Flow):
     def trailers(self) -> None:
         raise _no_trailers()
 
-    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
         if body is None and len(self.chunks) > 1:
             body = self.body
-        return [replace(route, part=Part.REQUEST_BODY, body=body, content_length=length)]
+        return [Route(Part.REQUEST_BODY, target, body, length)]
 
 
 class HeldStream(Flow):
@@ -154,9 +154,9 @@ class HeldStream(Flow):
     def headers(self) -> list[Reply]:
         return []
 
-    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
-        replies: list[Reply] = [replace(route, part=Part.REQUEST_HEADERS, content_length=length)]
+        replies: list[Reply] = [Route(Part.REQUEST_HEADERS, target, content_length=length)]
         if body is None:
             replies += [_BODY_PASSES] * len(self.chunks)
         elif self.chunks:

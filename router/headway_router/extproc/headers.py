@@ -51,18 +51,19 @@ REMOVED_WITH_PRIORITY = (*REMOVED, VLLM_PRIORITY)
 
 def headers_set(route: Route) -> list[tuple[str, str]]:
     """What the engine and the gateway's routes get, each in place of any client's copy."""
+    target = route.target
     headers = [
-        (DESTINATION, route.destination),
-        (POOL, route.pool),
+        (DESTINATION, target.destination),
+        (POOL, target.pool),
         # A real vLLM repeats it in the KV events of the request's blocks.
-        (SESSION_ID, route.request_id),
+        (SESSION_ID, target.request_id),
     ]
-    if route.vllm_priority is not None:
-        headers.append((VLLM_PRIORITY, str(route.vllm_priority)))
+    if target.vllm_priority is not None:
+        headers.append((VLLM_PRIORITY, str(target.vllm_priority)))
     if route.content_length is not None:
         headers.append((CONTENT_LENGTH, str(route.content_length)))
     return headers
 
 
 def headers_removed(route: Route) -> tuple[str, ...]:
-    return REMOVED_WITH_PRIORITY if route.vllm_priority is None else REMOVED
+    return REMOVED_WITH_PRIORITY if route.target.vllm_priority is None else REMOVED

@@ -118,16 +118,23 @@ class Continue:
     part: Part
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """Send the request to ``destination``; the answer to its headers, or to its body."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes, and what its engine is told."""
 
-    part: Part
     destination: str
     """One ``ip:port``, or two with a comma: the second if the first refuses."""
     pool: str
     request_id: str
     vllm_priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Send the request to ``target``; the answer to its headers, or to its body."""
+
+    part: Part
+    target: Target
     body: bytes | None = None
     """In place of the client's; None: that one."""
     content_length: int | None = None

@@ -30,6 +30,7 @@ from headway_router.extproc.messages import (
     ResponseTrailers,
     Route,
     Subset,
+    Target,
 )
 from headway_router.openai.head import Head, read_head, too_large
 from headway_router.openai.intake import Intake
@@ -229,14 +230,11 @@ class Session:
         destination = placed.decision.endpoint_id
         if placed.fallback_id is not None and not self._options.single_destination:
             destination = f"{destination},{placed.fallback_id}"
-        route = Route(
-            part=Part.REQUEST_HEADERS,
-            destination=destination,
-            pool=placed.decision.pool,
-            request_id=placed.request_id,
-            vllm_priority=placed.vllm_priority,
-        )
-        return [route] if self._flow is None else self._flow.answer(route, self._new_body)
+        pool = placed.decision.pool
+        target = Target(destination, pool, placed.request_id, placed.vllm_priority)
+        if self._flow is None:
+            return [Route(Part.REQUEST_HEADERS, target)]
+        return self._flow.answer(target, self._new_body)
 
     # -- the response ------------------------------------------------------------------------
 

@@ -47,13 +47,13 @@ _STRUCT_VALUE = 5
 
 
 def route(reply: Route) -> bytes:
-    """A ProcessingResponse that sends the request to ``reply.destination``."""
+    """A ProcessingResponse that sends the request to its target."""
     headers = b"".join([_set_header(name, value.encode()) for name, value in headers_set(reply)])
     common = _field(_HEADER_MUTATION, headers + _removals(headers_removed(reply)))
     if reply.body is not None:
         common += _field(_BODY_MUTATION, _field(_BODY, reply.body))
     answer = _field(_RESPONSE, common + _CLEAR_ROUTE_CACHE)
-    return _field(_ANSWERS[reply.part], answer) + _balancing(reply.destination.encode())
+    return _field(_ANSWERS[reply.part], answer) + _balancing(reply.target.destination.encode())
 
 
 def _set_header(name: str, value: bytes) -> bytes:

@@ -34,6 +34,8 @@ _OUTPUT_LIMITS = {
     Shape.MESSAGE: ("max_tokens",),
 }
 
+_ANY_MODEL = ModelName("")
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -74,7 +76,7 @@ class Intake:
         self, request_id: str, head: Head, allowed: frozenset[EndpointId] | None
     ) -> InferenceRequest:
         """A request that has no body, or whose body the gateway does not send here."""
-        return self._request(request_id, head, allowed, "", _Prompt(0))
+        return self._request(request_id, head, allowed, "", _ANY_MODEL, _Prompt(0))
 
     def with_body(
         self, request_id: str, head: Head, allowed: frozenset[EndpointId] | None, raw: bytes
@@ -103,37 +105,35 @@ class Intake:
     ) -> Accepted:
         if not isinstance(body, dict):
             size = 0 if body is None else len(raw)
-            return Accepted(
-                self._request(request_id, head, allowed, "", _Prompt(self._estimate("", size)))
-            )
+            prompt = _Prompt(self._estimate(_ANY_MODEL, size))
+            return Accepted(self._request(request_id, head, allowed, "", _ANY_MODEL, prompt))
         if head.shape is Shape.OTHER:
             named = body.get("model")
             model = named if isinstance(named, str) else ""
-            prompt = _Prompt(self._estimate(model, len(raw)))
-            limit = None
+            name = self.catalogue.model_name(model) or _ANY_MODEL
+            prompt, limit = _Prompt(self._estimate(name, len(raw))), None
         else:
             model = required_string(body, "model")
-            prompt = self._prompt(head.shape, model, body)
+            name = self.catalogue.model_name(model) or ModelName(model)
+            prompt = self._prompt(head.shape, name, body)
             limit = _output_limit(head.shape, body)
         changed = orjson.dumps(body) if remove_engine_fields(body) else None
-        return Accepted(self._request(request_id, head, allowed, model, prompt, limit), changed)
+        request = self._request(request_id, head, allowed, model, name, prompt, limit)
+        return Accepted(request, changed)
 
-    def _prompt(self, shape: Shape, requested_model: str, body: dict[str, object]) -> _Prompt:
+    def _prompt(self, shape: Shape, name: ModelName, body: dict[str, object]) -> _Prompt:
         salt = optional_string(body, "cache_salt") or ""
         content = content_of(shape, body)
         if content is None:
             return _Prompt(0)
-        name = self.catalogue.model_name(requested_model) or ModelName(requested_model)
         canonical = content.after(name.model, name.adapter or "", salt)
         tokens = content.tokens
         if tokens is None:
-            tokens = self._estimate(requested_model, len(canonical))
+            tokens = self._estimate(name, len(canonical))
         return _Prompt(tokens, block_hashes(canonical))
 
-    def _estimate(self, requested_model: str, size: int) -> int:
-        name = self.catalogue.model_name(requested_model)
-        model = name.model if name else ""
-        return round(size * self._ratios.tokens_per_byte(model))
+    def _estimate(self, name: ModelName, size: int) -> int:
+        return round(size * self._ratios.tokens_per_byte(name.model))
 
     def _request(
         self,
@@ -141,17 +141,17 @@ class Intake:
         head: Head,
         allowed: frozenset[EndpointId] | None,
         model: str,
+        name: ModelName,
         prompt: _Prompt,
         max_output_tokens: int | None = None,
     ) -> InferenceRequest:
-        name = self.catalogue.model_name(model)
         return InferenceRequest(
             request_id=request_id,
             requested_model=model,
             prompt_tokens=prompt.tokens,
             blocks=prompt.blocks,
             block_tokens=BLOCK_TOKENS,
-            adapter=name.adapter if name else None,
+            adapter=name.adapter,
             tenant=head.tenant,
             slo=head.slo,
             slo_class=head.slo_class,

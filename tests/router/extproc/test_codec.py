@@ -26,6 +26,7 @@ from headway_router.extproc.messages import (
     ResponseTrailers,
     Route,
     StreamedChunk,
+    Target,
     Upstream,
 )
 
@@ -63,17 +64,8 @@ def test_an_answer_with_a_destination_reads_as_it_was_written(
     body: bytes | None,
     length: int | None,
 ) -> None:
-    answer = read(
-        Route(
-            part=part,
-            destination=destination,
-            pool=pool,
-            request_id=request_id,
-            vllm_priority=priority,
-            body=body,
-            content_length=length,
-        )
-    )
+    target = Target(destination, pool, request_id, priority)
+    answer = read(Route(part, target, body, length))
     expected = {
         "x-gateway-destination-endpoint": destination,
         "x-headway-pool": pool,
@@ -93,8 +85,7 @@ def test_an_answer_with_a_destination_reads_as_it_was_written(
 
 
 def test_headers_are_overwritten_and_spoofed_ones_removed() -> None:
-    route = Route(part=Part.REQUEST_BODY, destination="a:1", pool="p", request_id="r")
-    answer = read(route)
+    answer = read(Route(Part.REQUEST_BODY, Target("a:1", "p", "r")))
     actions = {o.append_action for o in gateway.common(answer).header_mutation.set_headers}
     assert actions == {2}  # OVERWRITE_IF_EXISTS_OR_ADD
     removed = gateway.common(answer).header_mutation.remove_headers
@@ -103,10 +94,7 @@ def test_headers_are_overwritten_and_spoofed_ones_removed() -> None:
 
 
 def test_a_priority_of_the_policy_is_set_and_not_removed() -> None:
-    route = Route(
-        part=Part.REQUEST_BODY, destination="a:1", pool="p", request_id="r", vllm_priority=0
-    )
-    answer = read(route)
+    answer = read(Route(Part.REQUEST_BODY, Target("a:1", "p", "r", vllm_priority=0)))
     assert gateway.headers_set(answer)["x-vllm-priority"] == "0"
     assert tuple(gateway.common(answer).header_mutation.remove_headers) == REMOVED
 
