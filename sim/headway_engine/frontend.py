@@ -60,6 +60,7 @@ class Exchange:
     async def progress(self) -> AsyncIterator[list[tuple[int, Generation]]]:
         """What moved since the last time, as (choice, generation), until all are over.
 
+        Take the tokens before awaiting anything: what moves meanwhile is told the next time.
         Tokens that came before the engine died are told first.
         Raises: Refused: the engine died.
         """
@@ -67,15 +68,15 @@ class Exchange:
         while open_choices:
             await self._inbox.wait()
             moved = [(i, g) for i, g in open_choices.items() if g.has_news or g.is_over]
-            told = [(i, g) for i, g in moved if g.error is None or g.has_news]
             failed = next((g.error for _, g in moved if g.error is not None), None)
+            for index, generation in moved:
+                if generation.is_over:
+                    del open_choices[index]
+            told = [(i, g) for i, g in moved if g.error is None or g.has_news]
             if told:
                 yield told
             if failed is not None:
                 raise failed
-            for index, generation in moved:
-                if generation.is_over:
-                    del open_choices[index]
 
 
 class Frontend:

@@ -191,7 +191,9 @@ def _kv_events(text: str | None) -> KvEventsConfig | None:
     try:
         config = KvEventsConfig.model_validate_json(text)
     except ValidationError as error:
-        raise SettingsInvalid(f"--kv-events-config: {error}") from error
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"])) or "not the JSON of an object"
+        raise SettingsInvalid(f"--kv-events-config: {place}: {fault['msg']}") from error
     return config if config.enable_kv_cache_events else None
 
 
