@@ -6,39 +6,22 @@ event, so its process sleeps.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
-from typing import Protocol
 
 from headway_engine.clock import EngineClock
-from headway_engine.errors import Busy, EngineDead, bad_request
+from headway_engine.errors import Busy, EngineDead, Refused, bad_request
 from headway_engine.generation import Generation
+from headway_engine.in_flight import InFlight, StepObserver
 from headway_engine.metrics import EngineMetrics
 from headway_sim.engine.engine import Engine
-from headway_sim.engine.facts import (
-    EngineEvent,
-    EngineRequest,
-    EngineStats,
-    FinishReason,
-    Preempted,
-    RequestFinished,
-    Scheduled,
-    TokenEmitted,
-)
+from headway_sim.engine.facts import EngineRequest, EngineStats
 from headway_sim.errors import InvalidEngineRequest
 
 IDLE_S = 30.0
 """How often an idle driver wakes for nothing."""
-
-
-class StepObserver(Protocol):
-    """Wants to see what a step did to the cache."""
-
-    def step_ended(self, events: Sequence[EngineEvent], owners: Mapping[str, Generation]) -> None:
-        """``owners``: the requests that events can name, by the engine's name for them."""
-        ...
 
 
 class EngineDriver:
@@ -52,18 +35,12 @@ class EngineDriver:
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._metrics = metrics
-        self._observers = observers
+        self._in_engine = InFlight(metrics, observers)
         self._max_queued = max_queued
-        self._live: dict[str, Generation] = {}
         self._held: list[Generation] = []
         self._holding = False
         self._dead = False
-        self._departed: dict[str, tuple[Generation, int]] = {}
-        """With the steps done when it left: the end of the next step still tells of its blocks."""
         self._wake = asyncio.Event()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
 
     @property
     def is_dead(self) -> bool:
@@ -75,7 +52,7 @@ class EngineDriver:
 
     @property
     def in_flight(self) -> int:
-        return len(self._live) + len(self._held)
+        return len(self._in_engine) + len(self._held)
 
     @property
     def held(self) -> int:
@@ -141,36 +118,36 @@ class EngineDriver:
         self._holding = False
         held, self._held = self._held, []
         for generation in held:
-            self._enter(generation)
+            try:
+                self._enter(generation)
+            except Refused as error:
+                _fail(generation, error)
 
     def finish_all(self, reason: str) -> None:
         """End what is in the engine, as finished for ``reason``."""
-        for generation in list(self._live.values()):
-            self._leave(generation)
-            generation.finish_reason = reason
-            generation.inbox.notify()
+        for generation in self._in_engine.all():
+            if self._leave(generation):
+                generation.finish_reason = reason
+                generation.inbox.notify()
 
     def die(self) -> None:
         """The engine is gone: what is in flight fails, and so does whatever comes."""
         self._advance()
         self._dead = True
-        for generation in [*self._live.values(), *self._held]:
-            generation.error = EngineDead()
-            generation.inbox.notify()
-        self._live.clear()
-        self._held.clear()
-        self._quiet.set()
+        for generation in self._in_engine.all():
+            self._in_engine.remove(generation, 0)
+            _fail(generation, EngineDead())
+        self.fail_held()
 
     def fail_held(self) -> None:
         """End what still waits for ``release`` like requests to a dead engine."""
         held, self._held = self._held, []
         for generation in held:
-            generation.error = EngineDead()
-            generation.inbox.notify()
+            _fail(generation, EngineDead())
 
     async def drained(self) -> None:
         """Return when nothing is in the engine."""
-        await self._quiet.wait()
+        await self._in_engine.none_left()
 
     def reset_prefix_cache(self) -> bool:
         self._advance()
@@ -202,83 +179,37 @@ class EngineDriver:
             self._engine.submit(request, self._clock.now_ns())
         except InvalidEngineRequest as error:
             raise bad_request(str(error)) from error
-        self._live[generation.engine_id] = generation
-        self._quiet.clear()
+        self._in_engine.add(generation)
         self._wake.set()
 
     def _drop(self, generation: Generation) -> None:
-        if generation.engine_id in self._live:
+        if generation in self._in_engine:
             self._leave(generation)
         elif generation in self._held:
             self._held.remove(generation)
 
-    def _leave(self, generation: Generation) -> None:
+    def _leave(self, generation: Generation) -> bool:
+        """Abort it; False: it has ended meanwhile."""
         self._advance()
+        if generation not in self._in_engine:
+            return False
         self._engine.abort(generation.engine_id, self._clock.now_ns())
-        self._forget(generation)
+        self._in_engine.remove(generation, self._engine.stats().steps)
         self._wake.set()
-
-    def _forget(self, generation: Generation) -> None:
-        self._live.pop(generation.engine_id, None)
-        self._departed[generation.engine_id] = generation, self._engine.stats().steps
-        if not self._live:
-            self._quiet.set()
+        return True
 
     def _advance(self) -> None:
         if self._dead:
             return
         events = self._engine.advance(self._clock.now_ns())
-        for at_ns, step in groupby(events, key=attrgetter("at_ns")):
-            self._take_step(at_ns, list(step))
-        if events and self._departed:
-            steps = self._engine.stats().steps
-            self._departed = {n: d for n, d in self._departed.items() if d[1] >= steps}
-
-    def _take_step(self, at_ns: int, events: Sequence[EngineEvent]) -> None:
-        if self._observers:
-            owners = self._live | {name: g for name, (g, _) in self._departed.items()}
-            for observer in self._observers:
-                observer.step_ended(events, owners)
-        emitted = computed = 0
-        for event in events:
-            generation = self._live.get(getattr(event, "request_id", ""))
-            if generation is None:
-                continue
-            match event:
-                case TokenEmitted():
-                    emitted += 1
-                    computed += self._token(generation, at_ns)
-                case RequestFinished():
-                    self._finished(generation, event)
-                case Scheduled() if generation.scheduled_ns is None:
-                    generation.scheduled_ns = at_ns
-                    generation.cached_tokens = event.cached_tokens
-                case Preempted():
-                    generation.preemptions += 1
-        if emitted:
-            self._metrics.step(emitted, computed, self._live.values())
-
-    def _token(self, generation: Generation, at_ns: int) -> int:
-        """Return the prompt tokens that were computed for it: those of its prefill, at first."""
-        computed = 0
-        if generation.first_token_ns is None:
-            generation.first_token_ns = at_ns
-            computed = len(generation.prompt) - (generation.cached_tokens or 0)
-            self._metrics.first_token(generation, at_ns)
-        else:
-            self._metrics.next_token(generation, at_ns)
-        generation.emitted += 1
-        generation.last_token_ns = at_ns
-        every = generation.wake_every
-        if every is not None and (generation.emitted == 1 or generation.emitted % every == 0):
-            generation.inbox.notify()
-        return computed
-
-    def _finished(self, generation: Generation, event: RequestFinished) -> None:
-        if event.reason is FinishReason.ABORT:
+        if not events:
             return
-        self._forget(generation)
-        generation.finish_reason = str(event.reason)
-        generation.siblings.unfinished -= 1
-        self._metrics.finished(generation, event.at_ns)
-        generation.inbox.notify()
+        steps = self._engine.stats().steps
+        for at_ns, step in groupby(events, key=attrgetter("at_ns")):
+            self._in_engine.take_step(at_ns, list(step), steps)
+        self._in_engine.forget_departed(steps)
+
+
+def _fail(generation: Generation, error: Refused) -> None:
+    generation.error = error
+    generation.inbox.notify()

@@ -10,11 +10,12 @@ from headway_engine.adapters import Adapters
 from headway_engine.block_residency import BlockResidency
 from headway_engine.cache_config import cache_config
 from headway_engine.clock import EngineClock
-from headway_engine.driver import EngineDriver, StepObserver
+from headway_engine.driver import EngineDriver
 from headway_engine.faults import Faults
 from headway_engine.frontend import Frontend
 from headway_engine.http_edge import HttpEdge
 from headway_engine.http_metrics import HttpMetrics
+from headway_engine.in_flight import StepObserver
 from headway_engine.kv_events import KvEventPublisher
 from headway_engine.messages_api import MessagesApi
 from headway_engine.metrics import EngineMetrics

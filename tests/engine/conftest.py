@@ -12,11 +12,16 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
+from hypothesis import settings
 
 from engine_contract.model_folder import write_model
 from headway_engine.control import ControlRoutes
 from headway_engine.server import Server
 from headway_engine.settings import Flags, resolve
+
+# Other programs share the machine: how long an example takes says nothing.
+settings.register_profile("engine", deadline=None)
+settings.load_profile("engine")
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "vllm-0.32"
 LIMIT_S = 30.0
