@@ -27,8 +27,9 @@ from headway_router.pages import Page, serving_pages
 from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
 from headway_router.settings import LOOPBACK, Settings
-from headway_router.transport import Transport
+from headway_router.transport import Service, Transport
 from headway_router.transport.grpc_aio import GrpcAioTransport
+from headway_router.transport.h2.server import H2Transport, limits_for
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +93,10 @@ class App:
             max_body_bytes=settings.max_body_bytes,
         )
         options = SessionOptions(single_destination=settings.single_destination)
-        self.transport: Transport = GrpcAioTransport(
+        self.transport = _transport(
+            settings,
             ExternalProcessor(self.dispatcher, intake, self.metrics, options),
             self.health,
-            host=settings.host,
-            port=settings.grpc_port,
-            max_body_bytes=settings.max_body_bytes,
         )
         self.metrics.read_from(
             lambda: readings(core, len(self.source.problems), self.dispatcher.now())
@@ -176,6 +175,13 @@ class App:
             configuration=self.source.debug(),
             requests=self.metrics.requests(),
         )
+
+
+def _transport(settings: Settings, service: Service, health: Health) -> Transport:
+    host, port, body_bytes = settings.host, settings.grpc_port, settings.max_body_bytes
+    if settings.transport == "h2":
+        return H2Transport(service, health, host=host, port=port, limits=limits_for(body_bytes))
+    return GrpcAioTransport(service, health, host=host, port=port, max_body_bytes=body_bytes)
 
 
 @contextmanager

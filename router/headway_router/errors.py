@@ -4,7 +4,9 @@ RouterError
 ├── InvalidSettings      a flag or a variable of the process is wrong: the user must act
 ├── CannotListen         a port is taken, or the address is not this machine's
 ├── RequestRejected      the client's request is refused at the door, with an HTTP status
-└── ProtocolViolation    the gateway sent what ext_proc does not allow
+├── ProtocolViolation    the gateway sent what ext_proc does not allow
+├── ConnectionBroken     a peer broke HTTP/2, or floods: its connection ends
+└── CallFailed           one gRPC call cannot be served: it ends with a status
 """
 
 from collections.abc import Sequence
@@ -66,3 +68,19 @@ class RequestRejected(RouterError):
 
 class ProtocolViolation(RouterError):
     """A message that is no ``ProcessingRequest``, or one without content."""
+
+
+class ConnectionBroken(RouterError):
+    """``code`` is HTTP/2's (RFC 9113, 7): the peer gets it with GOAWAY."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CallFailed(RouterError):
+    """``status`` is gRPC's number: the caller gets it with the trailers."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -6,7 +6,7 @@ because it drains, or because a pool is empty, helps nobody.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
 
@@ -45,6 +45,12 @@ class Health:
         self._is_draining = False
         self._is_closed = False
         self._changed = asyncio.Event()
+        self._watchers: dict[Callable[[], None], None] = {}
+
+    @property
+    def is_closed(self) -> bool:
+        """All watches have ended."""
+        return self._is_closed
 
     @property
     def is_ready(self) -> bool:
@@ -92,9 +98,19 @@ class Health:
             except TimeoutError:
                 continue
 
+    def watch(self, told: Callable[[], None]) -> None:
+        """Call ``told`` when a status may have changed, and when closed, until ``unwatch``."""
+        self._watchers[told] = None
+
+    def unwatch(self, told: Callable[[], None]) -> None:
+        """Twice is harmless."""
+        self._watchers.pop(told, None)
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+        for told in list(self._watchers):
+            told()
 
 
 @asynccontextmanager

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     """Prometheus metrics at /metrics"""
     debug_port: Port = 9091
     """state as JSON at /debug; always on 127.0.0.1"""
+    transport: Literal["grpc-aio", "h2"] = "grpc-aio"
+    """what serves ext_proc: grpc's own server, the reference, or the fast one"""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """a longer request body is refused with 413"""
     drain_timeout_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)

@@ -1,7 +1,7 @@
-"""The reference transport, with a real grpc client in the place of the gateway."""
+"""Both transports, with a real grpc client in the place of the gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -17,7 +17,9 @@ from edge.harness import Edge, a_pool
 from headway_core.policy import FlowControl, Policy, Pool
 from headway_router.extproc.messages import BodyMode
 from headway_router.health import Health
+from headway_router.transport import Service, Transport
 from headway_router.transport.grpc_aio import GrpcAioTransport
+from headway_router.transport.h2.server import H2Transport, limits_for
 
 TIMEOUT_S = 20.0
 MAX_BODY_BYTES = 2**20
@@ -31,7 +33,7 @@ Stub = pb_grpc.ExternalProcessorStub
 class Served:
     """An edge behind a transport, and a connection to it."""
 
-    def __init__(self, edge: Edge, health: Health, transport: GrpcAioTransport) -> None:
+    def __init__(self, edge: Edge, health: Health, transport: Transport) -> None:
         self.edge = edge
         self.health = health
         self.transport = transport
@@ -47,15 +49,33 @@ class Served:
         await self.transport.stop(TIMEOUT_S)
 
 
+def grpc_aio(service: Service, health: Health) -> Transport:
+    return GrpcAioTransport(
+        service, health, host="127.0.0.1", port=0, max_body_bytes=MAX_BODY_BYTES
+    )
+
+
+def h2(service: Service, health: Health) -> Transport:
+    limits = limits_for(MAX_BODY_BYTES)
+    return H2Transport(service, health, host="127.0.0.1", port=0, limits=limits)
+
+
+Build = Callable[[Service, Health], Transport]
+
+
+@pytest.fixture(params=[grpc_aio, h2], ids=lambda build: build.__name__)
+def build(request: pytest.FixtureRequest) -> Build:
+    chosen: Build = request.param
+    return chosen
+
+
 @asynccontextmanager
-async def serving(pool: Pool) -> AsyncIterator[Served]:
+async def serving(pool: Pool, build: Build) -> AsyncIterator[Served]:
     clock = asyncio.get_running_loop().time
     edge = Edge(pool, max_body_bytes=MAX_BODY_BYTES, clock=clock)
     health = Health()
     health.fleet_applied(edge.core.fleet)
-    transport = GrpcAioTransport(
-        edge.processor, health, host="127.0.0.1", port=0, max_body_bytes=MAX_BODY_BYTES
-    )
+    transport = build(edge.processor, health)
     async with asyncio.timeout(3 * TIMEOUT_S), asyncio.TaskGroup() as group:
         timer = group.create_task(edge.dispatcher.run())
         await transport.start()
@@ -69,17 +89,17 @@ async def serving(pool: Pool) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async with serving(a_pool()) as value:
+async def served(build: Build) -> AsyncIterator[Served]:
+    async with serving(a_pool(), build) as value:
         yield value
 
 
 @pytest.fixture
-async def narrow() -> AsyncIterator[Served]:
+async def narrow(build: Build) -> AsyncIterator[Served]:
     """One slow endpoint, which is at work on a long prompt: all that come now are held."""
     flow = FlowControl(max_queued_requests=1000, queue_timeout_s=TIMEOUT_S)
     pool = a_pool(addresses=["10.0.0.1:8000"], policy=Policy(flow_control=flow))
-    async with serving(pool) as value:
+    async with serving(pool, build) as value:
         await routed(value.call("first"), LONG)
         yield value
 
@@ -163,10 +183,10 @@ async def test_a_held_request_is_answered_when_its_turn_comes(narrow: Served) ->
     assert await ended(call) is grpc.StatusCode.OK
 
 
-async def test_a_held_request_is_given_up_in_time() -> None:
+async def test_a_held_request_is_given_up_in_time(build: Build) -> None:
     flow = FlowControl(queue_timeout_s=0.3)
     pool = a_pool(addresses=["10.0.0.1:8000"], policy=Policy(flow_control=flow))
-    async with serving(pool) as served:
+    async with serving(pool, build) as served:
         await routed(served.call("first"), LONG)
         call = served.call("second")
         refusal = await routed(call, LONG)
