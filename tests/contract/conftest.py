@@ -12,6 +12,7 @@ import zmq.asyncio
 
 from engine_contract import servers, vllm_cpu
 from engine_contract.client import Client
+from engine_contract.kv_events import EventLog
 from engine_contract.process import EngineProcess
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "vllm-0.32"
@@ -28,9 +29,11 @@ def kind(request: pytest.FixtureRequest) -> servers.Kind:
     """Simulated or real.  Where no real vLLM is to be expected its tests are skipped."""
     if request.param == "simulated":
         return servers.SimulatedKind()
+    tell = _teller(request.config)
     try:
-        return servers.RealKind(vllm_cpu.vllm_python(_teller(request.config)))
+        return servers.RealKind(vllm_cpu.vllm_python(tell))
     except vllm_cpu.Unavailable as reason:
+        tell(f"only the simulated engine is tested: {reason}")
         pytest.skip(str(reason))
 
 
@@ -111,6 +114,22 @@ def zmq_context() -> Iterator[zmq.asyncio.Context]:
     context = zmq.asyncio.Context()
     yield context
     context.destroy(linger=0)
+
+
+@pytest.fixture
+def events(
+    main: Client, plans: dict[str, servers.Plan], zmq_context: zmq.asyncio.Context
+) -> EventLog:
+    """What the main server has published."""
+    return EventLog(zmq_context, plans["main"].events.replay_endpoint)
+
+
+@pytest.fixture
+def limited_events(
+    limited: Client, plans: dict[str, servers.Plan], zmq_context: zmq.asyncio.Context
+) -> EventLog:
+    """What the limited server has published."""
+    return EventLog(zmq_context, plans["limited"].events.replay_endpoint)
 
 
 @pytest.fixture(scope="session")

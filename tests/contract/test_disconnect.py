@@ -25,7 +25,7 @@ def check_freed_unseen(before: Exposition, after: Exposition, *, first_token: bo
     def growth(name: str) -> float:
         return after.value(name) - before.value(name)
 
-    assert growth("vllm:generation_tokens_total") < ASKED
+    assert growth("vllm:generation_tokens_total") < ASKED / 2
     assert after.value("vllm:kv_cache_usage_perc") == 0
     assert growth("vllm:time_to_first_token_seconds_count") == first_token
     assert [growth(f"vllm:{name}_count") for name in PER_REQUEST] == [0] * len(PER_REQUEST)

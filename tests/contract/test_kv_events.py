@@ -1,22 +1,16 @@
-"""KV events: wire format, sequence, hashes, replay, and who binds."""
+"""What KV events say: which blocks are stored and removed, and their hashes."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import zmq
-import zmq.asyncio
 
 from engine_contract import servers
 from engine_contract.client import Client
-from engine_contract.kv_events import Batch, block_hashes, decoded, replayed
+from engine_contract.kv_events import EventLog, block_hashes
 
 FreshPrompt = Callable[[int], list[int]]
-Plans = dict[str, servers.Plan]
-
-WAIT_S = 30.0
 
 STORED_KEYS = [
     "type",
@@ -33,51 +27,13 @@ STORED_KEYS = [
 ]
 
 
-class Events:
-    """All batches of one server, read by replay: nothing is missed and nothing is waited for."""
-
-    def __init__(self, context: zmq.asyncio.Context, source: servers.EventSource) -> None:
-        self._context = context
-        self._source = source
-
-    async def since(self, first: int) -> list[Batch]:
-        async with asyncio.timeout(WAIT_S):
-            batches, _ = await replayed(self._context, self._source.replay_endpoint, first)
-        return batches
-
-    async def mark(self) -> int:
-        """The sequence number of the next batch."""
-        batches = await self.since(0)
-        return batches[-1].sequence + 1 if batches else 0
-
-    async def stored(self, first: int, blocks: int) -> list[dict[str, Any]]:
-        """``BlockStored`` events from batch ``first`` on, once they hold so many blocks."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                batches = await self.since(first)
-                events = [e for b in batches for e in b.events if e["type"] == "BlockStored"]
-                if sum(len(event["block_hashes"]) for event in events) >= blocks:
-                    return events
-                await asyncio.sleep(0.02)
-
-
-@pytest.fixture
-def events(main: Client, plans: Plans, zmq_context: zmq.asyncio.Context) -> Events:
-    return Events(zmq_context, plans["main"].events)
-
-
-@pytest.fixture
-def limited_events(limited: Client, plans: Plans, zmq_context: zmq.asyncio.Context) -> Events:
-    return Events(zmq_context, plans["limited"].events)
-
-
 def only(found: list[dict[str, Any]]) -> dict[str, Any]:
     (event,) = found
     return event
 
 
 async def test_a_prompt_stores_its_full_blocks_with_reproducible_hashes(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(100)
     mark = await events.mark()
@@ -99,7 +55,7 @@ async def test_a_prompt_stores_its_full_blocks_with_reproducible_hashes(
     assert list(stored) == STORED_KEYS
 
 
-async def test_text_is_hashed_by_its_tokens(main: Client, events: Events) -> None:
+async def test_text_is_hashed_by_its_tokens(main: Client, events: EventLog) -> None:
     words = "the house of the world and the people of the other system " * 4
     message = {"role": "user", "content": words}
     tokens = await main.tokenize(messages=[message])
@@ -110,7 +66,7 @@ async def test_text_is_hashed_by_its_tokens(main: Client, events: Events) -> Non
 
 
 async def test_the_salt_is_in_the_hash_of_the_first_block(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(70)
     mark = await events.mark()
@@ -122,7 +78,7 @@ async def test_the_salt_is_in_the_hash_of_the_first_block(
 
 
 async def test_the_adapter_and_its_path_are_in_the_hash_of_every_block(
-    main: Client, events: Events, folders: servers.Folders, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, folders: servers.Folders, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(70)
     adapter = ("sql", folders.adapter("sql"))
@@ -139,7 +95,7 @@ async def test_the_adapter_and_its_path_are_in_the_hash_of_every_block(
         )
 
 
-async def test_the_published_test_vectors_hold(main: Client, events: Events) -> None:
+async def test_the_published_test_vectors_hold(main: Client, events: EventLog) -> None:
     mark = await events.mark()
     await main.complete([9] * 32, max_tokens=1)
     await main.complete([19] * 32, max_tokens=1)
@@ -149,7 +105,7 @@ async def test_the_published_test_vectors_hold(main: Client, events: Events) -> 
 
 
 async def test_the_other_algorithm_hashes_differently(
-    limited: Client, limited_events: Events, fresh_prompt: FreshPrompt
+    limited: Client, limited_events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(100)
     mark = await limited_events.mark()
@@ -162,7 +118,7 @@ async def test_the_other_algorithm_hashes_differently(
 
 
 async def test_only_blocks_that_the_cache_did_not_have_are_stored(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(70)
     longer = [*prompt, *fresh_prompt(40)]
@@ -177,7 +133,7 @@ async def test_only_blocks_that_the_cache_did_not_have_are_stored(
 
 
 async def test_blocks_of_the_answer_are_stored_as_they_fill(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(40)
     mark = await events.mark()
@@ -201,7 +157,7 @@ async def test_blocks_of_the_answer_are_stored_as_they_fill(
 )
 async def test_the_session_is_repeated_in_the_events_of_its_request(
     main: Client,
-    events: Events,
+    events: EventLog,
     fresh_prompt: FreshPrompt,
     body: dict[str, Any],
     headers: dict[str, str],
@@ -218,7 +174,7 @@ async def test_the_session_is_repeated_in_the_events_of_its_request(
 
 
 async def test_a_full_cache_removes_the_blocks_used_least_recently(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     mark = await events.mark()
     for _ in range(5):
@@ -242,7 +198,7 @@ async def test_a_full_cache_removes_the_blocks_used_least_recently(
 
 
 async def test_a_prompt_that_ends_with_a_block_computes_it_again_and_stores_a_second_copy(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
+    main: Client, events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(64)
     hashes = block_hashes(prompt, block_tokens=32, algorithm="sha256")
@@ -254,88 +210,8 @@ async def test_a_prompt_that_ends_with_a_block_computes_it_again_and_stores_a_se
     assert again["block_hashes"] == hashes[1:]
 
 
-async def test_sequence_numbers_start_at_zero_and_have_no_gap(
-    main: Client, events: Events, fresh_prompt: FreshPrompt
-) -> None:
-    for _ in range(3):
-        await main.complete(fresh_prompt(40), max_tokens=1)
-    batches = await events.since(0)
-    assert [batch.sequence for batch in batches] == list(range(len(batches)))
-    assert {batch.topic for batch in batches} == {"kv@main@tiny"}
-    assert {batch.dp_rank for batch in batches} == {0}
-    times = [batch.time_s for batch in batches]
-    assert times == sorted(times)
-
-
-async def test_a_replay_starts_where_asked_and_ends_with_a_marker(
-    main: Client, plans: Plans, zmq_context: zmq.asyncio.Context, fresh_prompt: FreshPrompt
-) -> None:
-    for _ in range(3):
-        await main.complete(fresh_prompt(40), max_tokens=1)
-    endpoint = plans["main"].events.replay_endpoint
-    async with asyncio.timeout(WAIT_S):
-        everything, _ = await replayed(zmq_context, endpoint, 0)
-        last_two, marker = await replayed(zmq_context, endpoint, len(everything) - 2)
-        nothing, _ = await replayed(zmq_context, endpoint, len(everything))
-    assert last_two == everything[-2:]
-    assert nothing == []
-    assert marker == [b"", b"", (-1).to_bytes(8, "big", signed=True), b""]
-
-
-@pytest.fixture
-async def live_batches(
-    request: pytest.FixtureRequest, plans: Plans, zmq_context: zmq.asyncio.Context
-) -> AsyncIterator[zmq.asyncio.Socket]:
-    """A subscriber of the server that the parameter names, on the side that it must take."""
-    source = plans[request.param].events
-    with zmq_context.socket(zmq.SUB) as socket:
-        socket.subscribe(source.topic)
-        if request.param == "main":
-            socket.connect(source.endpoint)
-        else:
-            socket.bind(source.endpoint)
-        yield socket
-
-
-async def first_batch(
-    client: Client, socket: zmq.asyncio.Socket, fresh_prompt: FreshPrompt
-) -> list[bytes]:
-    """The first frames to arrive; a new subscriber misses what is published before it is known."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            await client.complete(fresh_prompt(40), max_tokens=1)
-            if await socket.poll(100):
-                frames: list[bytes] = await socket.recv_multipart()
-                return frames
-
-
-@pytest.mark.parametrize("live_batches", ["main"], indirect=True)
-async def test_a_socket_file_is_bound_by_the_engine_which_sends_three_frames(
-    main: Client,
-    live_batches: zmq.asyncio.Socket,
-    events: Events,
-    fresh_prompt: FreshPrompt,
-) -> None:
-    frames = await first_batch(main, live_batches, fresh_prompt)
-    assert len(frames) == 3
-    batch = decoded(frames)
-    assert [batch] == (await events.since(batch.sequence))[:1]
-
-
-@pytest.mark.parametrize("live_batches", ["limited"], indirect=True)
-async def test_an_address_without_a_wildcard_is_bound_by_the_subscriber(
-    limited: Client,
-    live_batches: zmq.asyncio.Socket,
-    limited_events: Events,
-    fresh_prompt: FreshPrompt,
-) -> None:
-    batch = decoded(await first_batch(limited, live_batches, fresh_prompt))
-    assert batch.topic == "kv@limited"
-    assert [batch] == (await limited_events.since(batch.sequence))[:1]
-
-
 async def test_a_reset_of_the_cache_is_told_with_the_next_batch(
-    limited: Client, limited_events: Events, fresh_prompt: FreshPrompt
+    limited: Client, limited_events: EventLog, fresh_prompt: FreshPrompt
 ) -> None:
     prompt = fresh_prompt(40)
     await limited.complete(prompt, max_tokens=1)
@@ -349,23 +225,3 @@ async def test_a_reset_of_the_cache_is_told_with_the_next_batch(
     (batch,) = await limited_events.since(mark)
     assert list(batch.events) == [{"type": "AllBlocksCleared"}, stored]
     assert stored["token_ids"] == prompt[:32]
-
-
-async def test_the_engine_tells_where_it_publishes(
-    main: Client, limited: Client, plans: Plans
-) -> None:
-    for client, name in ((main, "main"), (limited, "limited")):
-        source = plans[name].events
-        answer = await client.get("/kv_event_sources")
-        assert answer.json == {
-            "0": {
-                "enable_kv_cache_events": True,
-                "publisher": "zmq",
-                "endpoint": source.endpoint,
-                "replay_endpoint": source.replay_endpoint,
-                "buffer_steps": 10000,
-                "hwm": 100000,
-                "max_queue_size": 100000,
-                "topic": source.topic,
-            }
-        }

@@ -10,6 +10,7 @@ Extra keys: None, or (("cache_salt", salt),) on the first block of a salted requ
 (("lora", name, path),) on every block of a request to an adapter.
 """
 
+import asyncio
 import hashlib
 import pickle
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ import zmq.asyncio
 
 SEED = "vllm-none-hash"
 END_OF_REPLAY = -1
+WAIT_S = 30.0
+"""Ends a test that would wait for ever; no event takes as long."""
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "sha256": lambda value: pickle.dumps(value, protocol=5),
@@ -73,6 +76,35 @@ async def replayed(
             if int.from_bytes(frames[1], "big", signed=True) == END_OF_REPLAY:
                 return batches, [empty, *frames]
             batches.append(decoded(frames))
+
+
+class EventLog:
+    """All batches of one server, read by replay: nothing is missed and nothing is waited for."""
+
+    def __init__(self, context: zmq.asyncio.Context, replay_endpoint: str) -> None:
+        self._context = context
+        self._replay_endpoint = replay_endpoint
+
+    async def since(self, first: int) -> list[Batch]:
+        """Raises: TimeoutError: without an end marker."""
+        async with asyncio.timeout(WAIT_S):
+            batches, _ = await replayed(self._context, self._replay_endpoint, first)
+        return batches
+
+    async def mark(self) -> int:
+        """The sequence number of the next batch."""
+        batches = await self.since(0)
+        return batches[-1].sequence + 1 if batches else 0
+
+    async def stored(self, first: int, blocks: int) -> list[dict[str, Any]]:
+        """``BlockStored`` events from batch ``first`` on, once they hold so many blocks."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                batches = await self.since(first)
+                events = [e for b in batches for e in b.events if e["type"] == "BlockStored"]
+                if sum(len(event["block_hashes"]) for event in events) >= blocks:
+                    return events
+                await asyncio.sleep(0.02)
 
 
 def block_hashes(

@@ -8,6 +8,7 @@ that looks finished; a lock lets one process build while the others wait.
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -68,9 +69,10 @@ def _torch_wheel() -> Path:
         version = ".".join(map(str, sys.version_info[:2]))
         raise Unavailable(f"a real vLLM needs Python 3.11 (its torch wheel), this is {version}")
     folder = wheels_folder()
-    wheels = sorted(folder.glob(f"torch-{TORCH}-cp311-*.whl"))
+    wheels = sorted(folder.glob(f"torch-{TORCH}-cp311-*_{platform.machine()}.whl"))
     if not wheels:
-        raise Unavailable(f"a real vLLM needs torch-{TORCH} in {folder} (set HEADWAY_WHEELS)")
+        wanted = f"torch-{TORCH} for {platform.machine()}"
+        raise Unavailable(f"a real vLLM needs {wanted} in {folder} (set HEADWAY_WHEELS)")
     return wheels[0]
 
 
