@@ -1,16 +1,14 @@
 """Which held requests would be served sooner elsewhere; bounded work per pass.
 
-Of the endpoint with most held work the 16 requests whose turn comes last are compared: where each
-stands (a prefix sum over the order) against its arriving now at the least loaded endpoints of the
-pool.  One that gains more than 50 ms moves, once at most (`routing.md` 8.9; DualMap's own form is
-quadratic in the queue).
+Of the endpoint with the longest backlog the 16 held requests whose turn comes last are compared:
+where each stands (a sum over the order) against its arriving now at the least loaded endpoints of
+the pool.  One that gains more than 50 ms moves, once at most (`routing.md` 8.9; DualMap's own form
+is quadratic in the queue).
 """
 
 from dataclasses import dataclass
-from itertools import accumulate
 
 from headway_core.choice import Prospect
-from headway_core.estimate.work import Work
 from headway_core.facts import EndpointId
 from headway_core.pool_state import PoolState
 from headway_core.prospects import assess
@@ -29,7 +27,9 @@ class Move:
 def moves(state: PoolState, now: float) -> list[Move]:
     """The moves of one pass, at most one to each target: a move changes what the next would see."""
     source = max(
-        (e for e, queue in state.queues.items() if len(queue)), key=state.backlog_s, default=None
+        (e for e, queue in state.queues.items() if any(map(_may_move, queue))),
+        key=state.backlog_s,
+        default=None,
     )
     if source is None:
         return []
@@ -43,16 +43,22 @@ def moves(state: PoolState, now: float) -> list[Move]:
     return found
 
 
+def _may_move(entry: Tracked) -> bool:
+    return entry.held is not None and not entry.held.moved
+
+
 def _worst(state: PoolState, source: EndpointId, now: float) -> list[tuple[Tracked, float]]:
-    """The last of the order with their predicted TTFT, the very last first."""
-    ordered = state.queues[source].in_order(state.pool.policy.flow_control.order, now)
-    in_engine, law = state.engine_work_ahead(source, now), state.latency[source]
-    ahead = accumulate((e.held_work for e in ordered), Work.plus, initial=in_engine)
-    standing = [
-        (entry, law.work_s(work.plus(entry.held_work)))
-        for entry, work in zip(ordered, ahead, strict=False)
-    ]
-    return [s for s in reversed(standing[-WORST:]) if s[0].held and not s[0].held.moved]
+    """The last of the order that may move, with their predicted TTFT, the very last first."""
+    queue, law = state.queues[source], state.latency[source]
+    found: list[tuple[Tracked, float]] = []
+    ends_with = state.engine_work_ahead(source, now).plus(queue.work)
+    for entry in reversed(queue.in_order(state.pool.policy.flow_control.order, now)):
+        if len(found) == WORST:
+            break
+        if _may_move(entry):
+            found.append((entry, law.work_s(ends_with)))
+        ends_with = ends_with.minus(entry.held_work)
+    return found
 
 
 def _best(state: PoolState, entry: Tracked, taken: set[EndpointId], now: float) -> Prospect | None:
