@@ -6,6 +6,7 @@ possible.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from headway_router.errors import RejectReason, RequestRejected
 from headway_router.extproc.messages import (
@@ -18,7 +19,6 @@ from headway_router.extproc.messages import (
     RequestBody,
     Route,
     StreamedChunk,
-    Target,
 )
 
 CHUNK_BYTES = 62_000
@@ -60,8 +60,8 @@ class Flow:
         """
         self._has_trailers = self.is_complete = True
 
-    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
-        """``body`` replaces the client's; None: that one goes on."""
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        """``route`` answers headers.  ``body`` replaces the client's; None: that one goes on."""
         raise NotImplementedError
 
 
@@ -97,9 +97,9 @@ class Buffered(Flow):
     def trailers(self) -> None:
         raise _no_trailers()
 
-    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
-        return [Route(Part.REQUEST_BODY, target, body, length)]
+        return [Route(Part.REQUEST_BODY, route.target, route.request_id, body, length)]
 
 
 class Duplex(Flow):
@@ -108,12 +108,11 @@ class Duplex(Flow):
     def headers(self) -> list[Reply]:
         return []
 
-    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
-        length = None if body is None else len(body)
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
         # Without any chunk (headers, then trailers) there is no body to send back.
         pieces = list(_pieces(self.chunks if body is None else (body,))) if self.chunks else []
         last = len(pieces) - 1
-        replies: list[Reply] = [Route(Part.REQUEST_HEADERS, target, content_length=length)]
+        replies: list[Reply] = [_with_length(route, body)]
         replies += [
             StreamedChunk(Part.REQUEST_BODY, piece, i == last and not self._has_trailers)
             for i, piece in enumerate(pieces)
@@ -141,11 +140,11 @@ class Stream(Flow):
     def trailers(self) -> None:
         raise _no_trailers()
 
-    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
         if body is None and len(self.chunks) > 1:
             body = self.body
-        return [Route(Part.REQUEST_BODY, target, body, length)]
+        return [Route(Part.REQUEST_BODY, route.target, route.request_id, body, length)]
 
 
 class HeldStream(Flow):
@@ -154,9 +153,8 @@ class HeldStream(Flow):
     def headers(self) -> list[Reply]:
         return []
 
-    def answer(self, target: Target, body: bytes | None) -> list[Reply]:
-        length = None if body is None else len(body)
-        replies: list[Reply] = [Route(Part.REQUEST_HEADERS, target, content_length=length)]
+    def answer(self, route: Route, body: bytes | None) -> list[Reply]:
+        replies: list[Reply] = [_with_length(route, body)]
         if body is None:
             replies += [_BODY_PASSES] * len(self.chunks)
         elif self.chunks:
@@ -164,6 +162,10 @@ class HeldStream(Flow):
         if self._has_trailers:
             replies.append(_TRAILERS_PASS)
         return replies
+
+
+def _with_length(route: Route, body: bytes | None) -> Route:
+    return route if body is None else replace(route, content_length=len(body))
 
 
 def echo(mode: BodyMode, body: bytes, end_of_stream: bool) -> Reply:

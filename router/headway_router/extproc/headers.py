@@ -3,7 +3,7 @@
 `endpoint-picker.md` 2 and 6, `vllm-engine.md` 3.
 """
 
-from headway_router.extproc.messages import Route
+from headway_router.extproc.messages import Route, Target
 from headway_router.openai.head import OBJECTIVE_HEADERS, TENANT_HEADERS, TTFT_HEADERS
 
 DESTINATION = "x-gateway-destination-endpoint"
@@ -49,21 +49,21 @@ REMOVED_WITH_PRIORITY = (*REMOVED, VLLM_PRIORITY)
 """Where the policy leaves the priority to the engine, so must the client."""
 
 
-def headers_set(route: Route) -> list[tuple[str, str]]:
-    """What the engine and the gateway's routes get, each in place of any client's copy."""
-    target = route.target
-    headers = [
-        (DESTINATION, target.destination),
-        (POOL, target.pool),
-        # A real vLLM repeats it in the KV events of the request's blocks.
-        (SESSION_ID, target.request_id),
-    ]
+def headers_of_target(target: Target) -> list[tuple[str, str]]:
+    """What every request to this target gets, in place of any client's copy."""
+    headers = [(DESTINATION, target.destination), (POOL, target.pool)]
     if target.vllm_priority is not None:
         headers.append((VLLM_PRIORITY, str(target.vllm_priority)))
+    return headers
+
+
+def headers_of_request(route: Route) -> list[tuple[str, str]]:
+    """What this one gets.  A real vLLM repeats the session id in the KV events of its blocks."""
+    headers = [(SESSION_ID, route.request_id)]
     if route.content_length is not None:
         headers.append((CONTENT_LENGTH, str(route.content_length)))
     return headers
 
 
-def headers_removed(route: Route) -> tuple[str, ...]:
-    return REMOVED_WITH_PRIORITY if route.target.vllm_priority is None else REMOVED
+def headers_removed(target: Target) -> tuple[str, ...]:
+    return REMOVED_WITH_PRIORITY if target.vllm_priority is None else REMOVED

@@ -120,12 +120,11 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes, and what its engine is told."""
+    """Where requests go; the same value for many of them."""
 
     destination: str
     """One ``ip:port``, or two with a comma: the second if the first refuses."""
     pool: str
-    request_id: str
     vllm_priority: int | None = None
 
 
@@ -135,6 +134,7 @@ class Route:
 
     part: Part
     target: Target
+    request_id: str
     body: bytes | None = None
     """In place of the client's; None: that one."""
     content_length: int | None = None

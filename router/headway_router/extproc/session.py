@@ -230,11 +230,9 @@ class Session:
         destination = placed.decision.endpoint_id
         if placed.fallback_id is not None and not self._options.single_destination:
             destination = f"{destination},{placed.fallback_id}"
-        pool = placed.decision.pool
-        target = Target(destination, pool, placed.request_id, placed.vllm_priority)
-        if self._flow is None:
-            return [Route(Part.REQUEST_HEADERS, target)]
-        return self._flow.answer(target, self._new_body)
+        target = Target(destination, placed.decision.pool, placed.vllm_priority)
+        route = Route(Part.REQUEST_HEADERS, target, placed.request_id)
+        return [route] if self._flow is None else self._flow.answer(route, self._new_body)
 
     # -- the response ------------------------------------------------------------------------
 

@@ -1,19 +1,20 @@
 """Writes the one protobuf that is written per request, without building its objects.
 
-An answer with a destination is fifteen nested messages; built as such it takes 30 us, as bytes 6.
+An answer with a destination is fifteen nested messages; built as such it takes 30 us, as bytes 4.
 The numbers are those of ``envoy/service/ext_proc/v3/external_processor.proto`` and
 ``envoy/config/core/v3/base.proto``; a test reads the result back with Envoy's own classes.
 """
 
-from functools import cache
+from functools import lru_cache
 
 from headway_router.extproc.headers import (
     DESTINATION,
     DESTINATION_NAMESPACE,
+    headers_of_request,
+    headers_of_target,
     headers_removed,
-    headers_set,
 )
-from headway_router.extproc.messages import Part, Route
+from headway_router.extproc.messages import Part, Route, Target
 
 _ANSWERS = {Part.REQUEST_HEADERS: 1, Part.REQUEST_BODY: 3}
 """Fields of ProcessingResponse."""
@@ -48,27 +49,27 @@ _STRUCT_VALUE = 5
 
 def route(reply: Route) -> bytes:
     """A ProcessingResponse that sends the request to its target."""
-    headers = b"".join([_set_header(name, value.encode()) for name, value in headers_set(reply)])
-    common = _field(_HEADER_MUTATION, headers + _removals(headers_removed(reply)))
+    set_headers, remove_headers, dynamic_metadata = _of_target(reply.target)
+    own = [_set_header(name, value.encode()) for name, value in headers_of_request(reply)]
+    headers = b"".join((set_headers, *own, remove_headers))
+    common = _field(_HEADER_MUTATION, headers)
     if reply.body is not None:
         common += _field(_BODY_MUTATION, _field(_BODY, reply.body))
     answer = _field(_RESPONSE, common + _CLEAR_ROUTE_CACHE)
-    return _field(_ANSWERS[reply.part], answer) + _balancing(reply.target.destination.encode())
+    return _field(_ANSWERS[reply.part], answer) + dynamic_metadata
+
+
+@lru_cache(maxsize=4096)
+def _of_target(target: Target) -> tuple[bytes, bytes, bytes]:
+    """What many answers share: headers to set, headers to remove, and the metadata."""
+    headers = [_set_header(name, value.encode()) for name, value in headers_of_target(target)]
+    removals = [_field(_REMOVE_HEADERS, name.encode()) for name in headers_removed(target)]
+    return b"".join(headers), b"".join(removals), _balancing(target.destination.encode())
 
 
 def _set_header(name: str, value: bytes) -> bytes:
-    header = _key(name) + _field(_RAW_VALUE, value)
+    header = _field(_KEY, name.encode()) + _field(_RAW_VALUE, value)
     return _field(_SET_HEADERS, _field(_HEADER, header) + _OVERWRITE_IF_EXISTS_OR_ADD)
-
-
-@cache
-def _key(name: str) -> bytes:
-    return _field(_KEY, name.encode())
-
-
-@cache
-def _removals(names: tuple[str, ...]) -> bytes:
-    return b"".join(_field(_REMOVE_HEADERS, name.encode()) for name in names)
 
 
 def _balancing(destination: bytes) -> bytes:
@@ -79,12 +80,7 @@ def _balancing(destination: bytes) -> bytes:
 
 
 def _entry(key: str, value: bytes) -> bytes:
-    return _field(_FIELDS, _map_key(key) + _field(_MAP_VALUE, value))
-
-
-@cache
-def _map_key(key: str) -> bytes:
-    return _field(_MAP_KEY, key.encode())
+    return _field(_FIELDS, _field(_MAP_KEY, key.encode()) + _field(_MAP_VALUE, value))
 
 
 def _field(number: int, payload: bytes) -> bytes:

@@ -64,8 +64,8 @@ def test_an_answer_with_a_destination_reads_as_it_was_written(
     body: bytes | None,
     length: int | None,
 ) -> None:
-    target = Target(destination, pool, request_id, priority)
-    answer = read(Route(part, target, body, length))
+    target = Target(destination, pool, priority)
+    answer = read(Route(part, target, request_id, body, length))
     expected = {
         "x-gateway-destination-endpoint": destination,
         "x-headway-pool": pool,
@@ -85,7 +85,7 @@ def test_an_answer_with_a_destination_reads_as_it_was_written(
 
 
 def test_headers_are_overwritten_and_spoofed_ones_removed() -> None:
-    answer = read(Route(Part.REQUEST_BODY, Target("a:1", "p", "r")))
+    answer = read(Route(Part.REQUEST_BODY, Target("a:1", "p"), "r"))
     actions = {o.append_action for o in gateway.common(answer).header_mutation.set_headers}
     assert actions == {2}  # OVERWRITE_IF_EXISTS_OR_ADD
     removed = gateway.common(answer).header_mutation.remove_headers
@@ -94,7 +94,7 @@ def test_headers_are_overwritten_and_spoofed_ones_removed() -> None:
 
 
 def test_a_priority_of_the_policy_is_set_and_not_removed() -> None:
-    answer = read(Route(Part.REQUEST_BODY, Target("a:1", "p", "r", vllm_priority=0)))
+    answer = read(Route(Part.REQUEST_BODY, Target("a:1", "p", vllm_priority=0), "r"))
     assert gateway.headers_set(answer)["x-vllm-priority"] == "0"
     assert tuple(gateway.common(answer).header_mutation.remove_headers) == REMOVED
 

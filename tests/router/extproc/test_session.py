@@ -72,7 +72,7 @@ def placed(
 
 
 def route(part: Part, *, body: bytes | None = None, content_length: int | None = None) -> Route:
-    return Route(part, Target("10.0.0.1:8000", "default/m", "r"), body, content_length)
+    return Route(part, Target("10.0.0.1:8000", "default/m"), "r", body, content_length)
 
 
 def run(session: Session, messages: list[Message]) -> list[list[Reply | Effect]]:
@@ -271,7 +271,7 @@ def test_a_fallback_is_named_where_lists_are_understood(single: bool, destinatio
     session.receive(RequestBody(BODY))
     [reply] = session.resume(placed(fallback="10.0.0.2:8000", vllm=-3))
     assert isinstance(reply, Route)
-    assert reply.target == Target(destination, "default/m", "r", -3)
+    assert reply.target == Target(destination, "default/m", -3)
 
 
 def test_the_id_is_the_metadatas_then_the_headers_then_our_own() -> None:
