@@ -4,6 +4,8 @@ Chat and completions differ in their names and in the fields of a choice; the fi
 carries the role, completions have no such chunk.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,14 +13,19 @@ import orjson
 from headway_engine.event_stream import event
 
 
-class Ending:
-    """What the last chunk of a choice says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What one chunk says of one choice."""
 
-    __slots__ = ("finish_reason", "stop_reason")
-
-    def __init__(self, finish_reason: str, stop_reason: str | int | None) -> None:
-        self.finish_reason = finish_reason
-        self.stop_reason = stop_reason
+    index: int
+    text: str
+    finish_reason: str | None = None
+    """None: more follows."""
+    stop_reason: str | int | None = None
+    token_ids: Sequence[int] | None = None
+    prompt_token_ids: Sequence[int] | None = None
+    extra: bytes = b""
+    """Fields after the choices; see ``extra``."""
 
 
 class ChatChunks:
@@ -34,23 +41,24 @@ class ChatChunks:
         )
         return event(self._head + choice + b"]" + extra + b"}")
 
-    def text(
-        self,
-        index: int,
-        text: str,
-        token_ids: list[int] | None,
-        ending: Ending | None,
-        extra: bytes,
-    ) -> bytes:
+    def piece(self, piece: Piece) -> bytes:
         reasons = b'"finish_reason":null'
-        if ending is not None:
+        if piece.finish_reason is not None:
+            # The last chunk alone has the second reason.
             reasons = b'"finish_reason":%s,"stop_reason":%s' % (
-                orjson.dumps(ending.finish_reason),
-                orjson.dumps(ending.stop_reason),
+                orjson.dumps(piece.finish_reason),
+                orjson.dumps(piece.stop_reason),
             )
         return event(
             b'%s{"index":%d,"delta":{"content":%s},"logprobs":null,%s,"token_ids":%s}]%s}'
-            % (self._head, index, orjson.dumps(text), reasons, orjson.dumps(token_ids), extra)
+            % (
+                self._head,
+                piece.index,
+                orjson.dumps(piece.text),
+                reasons,
+                orjson.dumps(piece.token_ids),
+                piece.extra,
+            )
         )
 
 
@@ -60,31 +68,19 @@ class CompletionChunks:
     def __init__(self, head: bytes) -> None:
         self._head = head
 
-    def text(
-        self,
-        index: int,
-        text: str,
-        token_ids: list[int] | None,
-        ending: Ending | None,
-        extra: bytes,
-        prompt_token_ids: list[int] | None = None,
-    ) -> bytes:
-        finish, stop = b"null", b"null"
-        if ending is not None:
-            finish = orjson.dumps(ending.finish_reason)
-            stop = orjson.dumps(ending.stop_reason)
+    def piece(self, piece: Piece) -> bytes:
         return event(
             b'%s{"index":%d,"text":%s,"logprobs":null,"finish_reason":%s,"stop_reason":%s,'
             b'"prompt_token_ids":%s,"token_ids":%s}]%s}'
             % (
                 self._head,
-                index,
-                orjson.dumps(text),
-                finish,
-                stop,
-                orjson.dumps(prompt_token_ids),
-                orjson.dumps(token_ids),
-                extra,
+                piece.index,
+                orjson.dumps(piece.text),
+                orjson.dumps(piece.finish_reason),
+                orjson.dumps(piece.stop_reason),
+                orjson.dumps(piece.prompt_token_ids),
+                orjson.dumps(piece.token_ids),
+                piece.extra,
             )
         )
 

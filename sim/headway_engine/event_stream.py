@@ -1,6 +1,7 @@
 """Server-sent events of one answer, and what they say when the engine dies."""
 
 import json
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -39,8 +40,11 @@ class EventStream:
     async def send(self, events: bytes) -> None:
         """Waits for a slow consumer: the tokens that come meanwhile share one chunk."""
         await self._faults.slow_down()
-        await self._response.write(events)
+        # A client that has just left: the server cancels this answer in a moment.
+        with suppress(ConnectionResetError):
+            await self._response.write(events)
 
     async def close(self) -> web.StreamResponse:
-        await self._response.write_eof()
+        with suppress(ConnectionResetError):
+            await self._response.write_eof()
         return self._response

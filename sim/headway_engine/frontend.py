@@ -58,25 +58,21 @@ class Exchange:
                 raise generation.error
 
     async def progress(self) -> AsyncIterator[list[tuple[int, Generation]]]:
-        """What moved since the last time, as (choice, generation), until all are over.
+        """What moved since the last time, as (choice, generation), until all ends are told.
 
-        Take the tokens before awaiting anything: what moves meanwhile is told the next time.
-        Tokens that came before the engine died are told first.
+        Whoever iterates takes tokens of each one named, before awaiting anything else.  Tokens
+        that came before the engine died are told first.
         Raises: Refused: the engine died.
         """
-        open_choices = dict(enumerate(self.generations))
-        while open_choices:
+        while waiting := [(i, g) for i, g in enumerate(self.generations) if not g.end_is_told]:
+            moved = [(i, g) for i, g in waiting if g.has_news or g.finish_reason is not None]
+            if moved:
+                yield moved
+                continue
+            for _, generation in waiting:
+                if generation.error is not None:
+                    raise generation.error
             await self._inbox.wait()
-            moved = [(i, g) for i, g in open_choices.items() if g.has_news or g.is_over]
-            failed = next((g.error for _, g in moved if g.error is not None), None)
-            for index, generation in moved:
-                if generation.is_over:
-                    del open_choices[index]
-            told = [(i, g) for i, g in moved if g.error is None or g.has_news]
-            if told:
-                yield told
-            if failed is not None:
-                raise failed
 
 
 class Frontend:

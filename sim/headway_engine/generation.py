@@ -67,11 +67,19 @@ class Generation:
     """Output tokens that have left the engine."""
     finish_reason: str | None = None
     error: Refused | None = None
+    end_is_told: bool = False
+    """Whoever takes the tokens has taken the last one, and knows that it is."""
     _taken: int = field(default=0)
 
     @property
     def adapter(self) -> str | None:
         return self.blocks.identity.adapter
+
+    @property
+    def stop_reason(self) -> str | int | None:
+        """The stop string or token that has ended it."""
+        ended_as_planned = self.finish_reason == self.plan.finish_reason
+        return self.plan.stop_reason if ended_as_planned else None
 
     @property
     def is_over(self) -> bool:
@@ -81,7 +89,11 @@ class Generation:
     def has_news(self) -> bool:
         return self._taken < self.emitted
 
-    def take(self) -> list[int]:
+    def take(self, at_most: int | None = None) -> list[int]:
         """The tokens that have left the engine since the last call."""
-        start, self._taken = self._taken, self.emitted
-        return self.continuation.upto(self.emitted)[start : self.emitted]
+        start, end = self._taken, self.emitted
+        if at_most is not None:
+            end = min(end, start + at_most)
+        self._taken = end
+        self.end_is_told = self.finish_reason is not None and end == self.emitted
+        return self.continuation.upto(end)[start:end]

@@ -1,6 +1,7 @@
 """What every answer gets: vLLM's headers, error bodies and request counts."""
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,8 @@ from headway_engine.http_metrics import HttpMetrics
 
 ANSWER_LIMIT_S = 24 * 3600.0
 """No answer takes longer; a client that waits for a hanging engine gives up long before."""
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -102,3 +105,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return json_response(error.body(), error.status)
     except web.HTTPException as error:
         return json_response({"detail": error.reason}, error.status)
+    except Exception:
+        log.exception("answer.failed", extra={"path": request.path})
+        fault = Refused(500, "InternalServerError", "Internal server error")
+        return json_response(fault.body(), fault.status)

@@ -155,7 +155,7 @@ def _stop_reason(generation: Generation) -> str:
 
 
 def _stop_text(generation: Generation) -> str | None:
-    reason = generation.plan.stop_reason
+    reason = generation.stop_reason
     return reason if isinstance(reason, str) else None
 
 

@@ -107,8 +107,7 @@ class OpenAiApi:
             start,
             body,
             exchange,
-            self._frontend.settings,
-            self._frontend.tokenizer,
+            self._frontend,
             self._fingerprint,
         )
         return await stream.run(request, self._faults, self._clock)
@@ -131,7 +130,7 @@ class OpenAiApi:
                     },
                     "logprobs": None,
                     "finish_reason": generation.finish_reason,
-                    "stop_reason": generation.plan.stop_reason,
+                    "stop_reason": generation.stop_reason,
                     "token_ids": tokens if body.return_token_ids else None,
                     "routed_experts": None,
                 }
@@ -160,7 +159,7 @@ class OpenAiApi:
                     "text": echo + self._text(generation, tokens),
                     "logprobs": None,
                     "finish_reason": generation.finish_reason,
-                    "stop_reason": generation.plan.stop_reason,
+                    "stop_reason": generation.stop_reason,
                     "token_ids": tokens if body.return_token_ids else None,
                     "prompt_logprobs": None,
                     "prompt_token_ids": prompt_ids,

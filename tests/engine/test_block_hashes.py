@@ -1,6 +1,7 @@
 """Block hashes: vLLM's own, for both algorithms and every kind of extra key."""
 
 import pickle
+from array import array
 from typing import Any
 
 import cbor2
@@ -109,8 +110,6 @@ def test_cbor_writes_tuples_as_arrays_and_refuses_what_it_does_not_know() -> Non
 
 
 def test_the_pickle_of_a_block_is_that_of_plain_integers() -> None:
-    from array import array
-
     hasher = BlockHasher(2)
     from_list = hasher.extend(hasher.root(), [7, 70_000], 0, BlockIdentity())
     from_array = hasher.extend(hasher.root(), array("I", [7, 70_000]), 0, BlockIdentity())

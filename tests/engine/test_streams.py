@@ -38,7 +38,9 @@ async def test_a_stream_interval_bundles_tokens_after_the_first(launch: Launch) 
     reply = await engine.post(COMPLETIONS, body)
     sizes = [len(event["choices"][0]["token_ids"]) for event in reply.events[:-1]]
     assert sum(sizes) == 40
-    assert len(sizes) <= 5
+    assert sizes[0] == 1
+    # A late event loop can split what came with the first token off its bundle.
+    assert len(sizes) <= 6
 
 
 async def test_a_stop_string_cuts_plain_and_streamed_answers_alike(launch: Launch) -> None:
@@ -89,6 +91,18 @@ async def test_choices_of_a_prompt_list_stream_under_their_own_index(launch: Lau
     reply = await engine.post(COMPLETIONS, asked(prompt=prompts, stream=True))
     for index in range(2):
         assert said(reply.events, index) == plain["choices"][index]["text"]
+
+
+async def test_token_ids_of_prompt_and_answer_are_shown_on_request(launch: Launch) -> None:
+    engine = await launch()
+    body = asked([5, 6, 7], return_token_ids=True)
+    plain = (await engine.post(COMPLETIONS, body)).json["choices"][0]
+    reply = await engine.post(COMPLETIONS, {**body, "stream": True})
+    first, *others = [event["choices"][0] for event in reply.events[:-1]]
+    assert plain["prompt_token_ids"] == first["prompt_token_ids"] == [5, 6, 7]
+    assert {choice["prompt_token_ids"] for choice in others} == {None}
+    streamed = [token for choice in [first, *others] for token in choice["token_ids"]]
+    assert streamed == plain["token_ids"]
 
 
 async def test_usage_in_every_chunk_grows_to_the_total(launch: Launch) -> None:
