@@ -160,9 +160,7 @@ class Dispatcher:
             return
         opened = self._open.get(outcome.request_id)
         if opened is None:
-            # Its session has gone in this very step: nobody else would return the lease.
-            self._settle_all(self._core.observe(Cancelled(outcome.request_id), self._clock()))
-            return
+            return  # It has left in this very step, which the core has been told.
         held_s = self._clock() - opened.arrived_s
         self._metrics.outcome(outcome, prompt_tokens=opened.prompt_tokens, held_s=held_s)
         match outcome:

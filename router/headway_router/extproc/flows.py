@@ -44,6 +44,13 @@ class Flow:
     def body(self) -> bytes:
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
+    def is_read(self) -> None:
+        """The body is not needed any more, but where the answer sends it back."""
+
+    def is_answered(self) -> None:
+        """Forget the body: a response takes minutes, and thousands are under way."""
+        self.chunks.clear()
+
     def headers(self) -> list[Reply]:
         """Answer headers that a body follows."""
         raise NotImplementedError
@@ -96,6 +103,9 @@ class Buffered(Flow):
 
     def trailers(self) -> None:
         raise _no_trailers()
+
+    def is_read(self) -> None:
+        self.chunks.clear()
 
     def answer(self, route: Route, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)

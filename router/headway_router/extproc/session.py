@@ -198,6 +198,7 @@ class Session:
             if flow.may_be_truncated and rejected.reason is RejectReason.MALFORMED_JSON:
                 rejected = refusals.above_the_gateways_buffer()
             return self._reject(rejected)
+        flow.is_read()
         self._new_body = accepted.body
         return self._place(accepted.request)
 
@@ -232,7 +233,12 @@ class Session:
             destination = f"{destination},{placed.fallback_id}"
         target = Target(destination, placed.decision.pool, placed.vllm_priority)
         route = Route(Part.REQUEST_HEADERS, target, placed.request_id)
-        return [route] if self._flow is None else self._flow.answer(route, self._new_body)
+        if self._flow is None:
+            return [route]
+        replies = self._flow.answer(route, self._new_body)
+        self._flow.is_answered()
+        self._new_body = None
+        return replies
 
     # -- the response ------------------------------------------------------------------------
 

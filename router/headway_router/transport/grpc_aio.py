@@ -121,15 +121,20 @@ class _Outbox:
 
 
 async def _serve(stream: Stream, outbox: _Outbox, context: grpc.aio.ServicerContext) -> None:
-    while not stream.is_over:
-        message = await context.read()
-        if message is grpc.aio.EOF:
-            return
-        for reply in stream.receive(message):
-            await context.write(reply)
+    while not stream.is_over and await _answer_next(stream, context):
         if stream.is_waiting:
             await _serve_while_waiting(stream, outbox, context)
             return
+
+
+async def _answer_next(stream: Stream, context: grpc.aio.ServicerContext) -> bool:
+    """Returns: whether there was a message.  Nothing of it is kept while the next is awaited."""
+    message = await context.read()
+    if message is grpc.aio.EOF:
+        return False
+    for reply in stream.receive(message):
+        await context.write(reply)
+    return True
 
 
 async def _serve_while_waiting(
@@ -155,14 +160,22 @@ async def _read(
 ) -> ProtocolViolation | None:
     """Returns when the gateway has ended the stream, or broken its rules."""
     try:
-        while (message := await context.read()) is not grpc.aio.EOF:
-            outbox.put(stream.receive(message))
+        while await _put_next(stream, outbox, context):
+            pass
     except ProtocolViolation as violation:
         return violation
     finally:
         stream.close()
         outbox.put(())
     return None
+
+
+async def _put_next(stream: Stream, outbox: _Outbox, context: grpc.aio.ServicerContext) -> bool:
+    message = await context.read()
+    if message is grpc.aio.EOF:
+        return False
+    outbox.put(stream.receive(message))
+    return True
 
 
 def _metadata(context: grpc.aio.ServicerContext) -> dict[str, str]:

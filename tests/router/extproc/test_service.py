@@ -1,5 +1,7 @@
 """Messages of a gateway, through sessions and taps, to a real core and back."""
 
+import tracemalloc
+
 import orjson
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
@@ -284,3 +286,43 @@ def test_what_is_no_message_leaves_nothing_behind() -> None:
         stream.exchange.receive(b"\xff")
     stream.close()
     assert edge.is_idle
+
+
+@pytest.mark.parametrize(
+    ("mode", "early"),
+    [
+        (BodyMode.BUFFERED, False),
+        (BodyMode.FULL_DUPLEX_STREAMED, False),
+        (BodyMode.STREAMED, False),
+        (BodyMode.STREAMED, True),
+    ],
+)
+def test_a_routed_request_does_not_keep_its_body(mode: BodyMode, early: bool) -> None:
+    """A response takes minutes, and thousands are under way."""
+    edge = Edge()
+    content = gateway.BODY + b" " * 1_000_000
+    streams = []
+    tracemalloc.start()
+    try:
+        for i in range(20):
+            streams.append(stream := edge.stream(f"r{i}"))
+            first = configured(gateway.headers(), mode, early=early)
+            answers = stream.send(first) + stream.send(gateway.body(content))
+            assert any(gateway.common(a).HasField("header_mutation") for a in answers)
+            del answers
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * len(content)
+
+
+def test_a_held_request_keeps_no_body_that_the_gateway_keeps() -> None:
+    edge = a_busy_edge()
+    tracemalloc.start()
+    try:
+        streams = [route(edge, f"r{i}", LONG + b" " * 1_000_000) for i in range(3)]
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert edge.core.held == len(streams)
+    assert kept < 1_000_000

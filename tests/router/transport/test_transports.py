@@ -1,6 +1,7 @@
 """Both transports, with a real grpc client in the place of the gateway."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -387,3 +388,17 @@ async def test_streams_that_outlast_the_grace_are_cut_and_leave_no_lease(served:
     await routed(served.call())
     await served.transport.stop(0.1)
     assert served.edge.is_idle
+
+
+async def test_a_stream_that_waits_for_its_response_keeps_no_body(served: Served) -> None:
+    content = gateway.BODY + b" " * 500_000
+    tracemalloc.start()
+    try:
+        calls = [served.call(f"r{i}") for i in range(20)]
+        for call in calls:
+            await routed(call, content)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert served.edge.core.leases_outstanding == len(calls)
+    assert kept < 4 * len(content)
