@@ -3,12 +3,15 @@
     SimulatorError
     ├── InvalidEngineConfig     a setting of an engine is out of range
     ├── InvalidEngineRequest    the engine cannot serve this request, now or ever
+    ├── InvalidScenario         a scenario asks for what there is not, or contradicts itself
     ├── InvalidTrace            a trace file is missing, or a line of it does not fit
     ├── InvalidWorkload         a parameter of a workload is out of range
     ├── TimeRanBackwards        a driver named an instant that is over
     └── UnknownProfile          no engine profile of that name
 
-All are raised at the door, before any state has changed.
+    BrokenLaw                   a run contradicts itself: a fault of the simulator, not of its input
+
+All but the last are raised at the door, before any state has changed.
 """
 
 from collections.abc import Iterable
@@ -33,6 +36,10 @@ class InvalidEngineRequest(SimulatorError):
     def __init__(self, request_id: str, reason: str) -> None:
         super().__init__(f"request {request_id!r}: {reason}")
         self.request_id = request_id
+
+
+class InvalidScenario(SimulatorError):
+    """A scenario asks for what there is not, or contradicts itself."""
 
 
 class InvalidTrace(SimulatorError):
@@ -65,3 +72,7 @@ class UnknownProfile(SimulatorError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"no engine profile {name!r}; known: {', '.join(sorted(known))}")
         self.name = name
+
+
+class BrokenLaw(AssertionError):
+    """A run contradicts itself: a fault of the simulator, not of its input."""

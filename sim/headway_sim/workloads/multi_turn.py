@@ -111,9 +111,15 @@ def _session(
         said = shape.first_user_tokens if turn == 1 else shape.next_user_tokens
         prompt = (*prompt, Segment(f"{session}/said-{turn}", rng.randint(*said)))
         output_tokens = rng.randint(*shape.output_tokens)
+        answer_key = f"{session}/answer-{turn}"
         yield WorkloadRequest(
-            at_s=at_s, prompt=prompt, output_tokens=output_tokens, session=session, turn=turn
+            at_s=at_s,
+            prompt=prompt,
+            output_tokens=output_tokens,
+            session=session,
+            turn=turn,
+            answer_key=answer_key,
         )
-        prompt = (*prompt, Segment(f"{session}/answer-{turn}", output_tokens))
+        prompt = (*prompt, Segment(answer_key, output_tokens))
         at_s += output_tokens * shape.read_s_per_token + rng.expovariate(1 / shape.think_s)
     return at_s

@@ -26,6 +26,8 @@ class WorkloadRequest:
     """None: the source does not say which requests belong together."""
     turn: int | None = None
     """From 1, within the session."""
+    answer_key: str | None = None
+    """Key of the segment that the answer is in later prompts.  None: nobody repeats it."""
 
     @property
     def prompt_tokens(self) -> int:
