@@ -1,12 +1,14 @@
 """``headway engine`` as a process: what it prints, and how it ends."""
 
 import asyncio
+import json
 import re
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -48,6 +50,15 @@ async def test_it_prints_the_ports_it_has_chosen_and_ends_on_sigterm() -> None:
         async with aiohttp.ClientSession() as http:
             assert (await http.get(line["url"] + "/health")).status == 200
             assert (await http.get(line["control"] + "/faults")).status == 200
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+async def test_a_server_that_publishes_events_ends_as_well(tmp_path: Path) -> None:
+    endpoints = {"endpoint": f"ipc://{tmp_path}/kv", "replay_endpoint": f"ipc://{tmp_path}/replay"}
+    config = json.dumps({"enable_kv_cache_events": True, **endpoints})
+    async with started("--port", "0", "--kv-events-config", config) as process:
+        await ready(process)
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 
