@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 
 from headway_engine.app import Addresses, serve
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _print_ready(flags: Flags):  # type: ignore[no-untyped-def]
+def _print_ready(flags: Flags) -> Callable[[Addresses], None]:
     def ready(addresses: Addresses) -> None:
         name = (flags.served_model_name or [flags.model])[0]
         control = addresses.control_port
