@@ -9,7 +9,8 @@ from headway_sim.kernel import NS_PER_S, Kernel, ns_not_before
 
 
 def test_events_run_by_time_then_priority_then_order_of_scheduling() -> None:
-    kernel, seen = Kernel(), []
+    kernel = Kernel()
+    seen: list[object] = []
     kernel.at(20, seen.append, "late")
     kernel.at(10, seen.append, "low", 1)
     kernel.at(10, seen.append, "first")
@@ -20,14 +21,16 @@ def test_events_run_by_time_then_priority_then_order_of_scheduling() -> None:
 
 
 def test_an_event_may_schedule_another_in_the_same_instant() -> None:
-    kernel, seen = Kernel(), []
+    kernel = Kernel()
+    seen: list[object] = []
     kernel.at(5, lambda _: kernel.after(0, seen.append, kernel.now_ns))
     kernel.run()
     assert seen == [5]
 
 
 def test_a_horizon_stops_the_run_and_leaves_the_rest_for_the_next() -> None:
-    kernel, seen = Kernel(), []
+    kernel = Kernel()
+    seen: list[object] = []
     kernel.at(5, seen.append, 5)
     kernel.at(15, seen.append, 15)
     kernel.run(until_ns=10)

@@ -1,7 +1,7 @@
 """The table of baselines, and how one is built with other parameters than its defaults."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from random import Random
 from types import MappingProxyType
 from typing import cast
@@ -34,15 +34,15 @@ class Baseline:
     """A rule with its settings; ``kind`` is a dataclass of a rule, or `DualMap`."""
 
     kind: type
-    settings: Mapping[str, object] = MappingProxyType({})
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, Parameter]:
         """What can be set, with the defaults."""
         found: dict[str, Parameter] = {}
-        for field in fields(self.kind):
-            value = self.settings.get(field.name, field.default)
-            if field.init and isinstance(value, bool | int | float):
-                found[field.name] = value
+        for one in fields(self.kind):
+            value = self.settings.get(one.name, one.default)
+            if one.init and isinstance(value, bool | int | float):
+                found[one.name] = value
         return found
 
     def picker(self, rng: Random, *, sees_first_tokens: bool, parameters: Parameters) -> Picker:

@@ -110,10 +110,9 @@ class World:
         for host in self.hosts.values():
             if host.endpoint_id not in joining:
                 host.start()
-        for replica in self.replicas:
-            replica.start()
         membership.tell(self.replicas)
         for replica in self.replicas:
+            replica.start()
             for host in self.hosts.values():
                 self._scraping.start(replica, host)
         faults = Faults(

@@ -58,7 +58,7 @@ class DualMap:
     _rings: tuple[Ring, Ring] | None = field(default=None, init=False)
     _queues: dict[EndpointId, Queue] = field(default_factory=dict, init=False)
     _waiting: dict[str, Waiting] = field(default_factory=dict, init=False)
-    _numbers: count[int] = field(default_factory=count, init=False)
+    _numbers: "count[int]" = field(default_factory=count, init=False)
     _settled: list[Answer] = field(default_factory=list, init=False)
     _now: float = field(default=0.0, init=False)
 
