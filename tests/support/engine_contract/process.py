@@ -17,6 +17,9 @@ HEALTHY_LIMIT_S = 300.0
 
 STOP_LIMIT_S = 15.0
 
+NOT_INHERITED = frozenset({"PYTHONHASHSEED", "PYTHONHOME", "PYTHONPATH"})
+"""The first replaces the seed of vLLM's block hashes, the others mix two environments."""
+
 
 class NotHealthy(Exception):
     """The server ended or did not answer in time: why, and the end of its log."""
@@ -39,11 +42,12 @@ class EngineProcess:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         self._file: IO[bytes] = log.open("wb")
+        inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         self._process = subprocess.Popen(
             command,
             stdout=self._file,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment,
+            env={**inherited, **environment},
             start_new_session=True,
         )
 
