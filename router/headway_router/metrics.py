@@ -18,7 +18,8 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from headway_core.outcomes import Held, Outcome, Placed, Shed
+from headway_core.outcomes import Held, Outcome, Placed, Reason, Shed
+from headway_router.durations import Durations, DurationsCollector
 from headway_router.errors import RejectReason
 from headway_router.metric_table import (
     TABLE,
@@ -64,14 +65,14 @@ class Metrics:
         self._first_tokens = self._counter("headway_first_tokens_total")
         self._scrapes = self._counter("headway_scrapes_total")
         self._reloads = self._counter("headway_config_reloads_total")
+        self._placed: dict[tuple[str, Reason], tuple[Counter, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
         self.scrape_s = self._histogram("headway_scrape_seconds")
         self.event_loop_lag_s = self._histogram("headway_event_loop_lag_seconds")
         self.streams_open = self._gauge("headway_streams_open")
         """``with metrics.streams_open.track_inprogress(): ...`` or ``inc`` and ``dec``."""
-        phase_s = self._histogram("headway_phase_seconds")
-        self.phase_s: Mapping[Phase, Histogram] = {p: phase_s.labels(p) for p in Phase}
+        self.phase_s: Mapping[Phase, Durations] = self._durations_by_phase("headway_phase_seconds")
         """Bound once, as each request observes all of them: ``phase_s[Phase.HASH].observe(t)``."""
         self.read_from(Readings)
 
@@ -106,10 +107,14 @@ class Metrics:
         match outcome:
             case Placed(decision=decision):
                 pool = decision.pool
-                self._requests.labels(pool, RequestOutcome.PLACED).inc()
-                self._decisions.labels(pool, decision.reason).inc()
-                self._prompt_tokens.labels(pool).inc(prompt_tokens)
-                self._hit_tokens.labels(pool).inc(decision.chosen.hit_tokens)
+                placed = self._placed.get((pool, decision.reason))
+                if placed is None:
+                    placed = self._bind_placed(pool, decision.reason)
+                requests, decisions, predicted_prompt_tokens, predicted_hit_tokens = placed
+                requests.inc()
+                decisions.inc()
+                predicted_prompt_tokens.inc(prompt_tokens)
+                predicted_hit_tokens.inc(decision.chosen.hit_tokens)
             case Shed(reason=reason, decision=shed_decision):
                 pool = shed_decision.pool if shed_decision else ""
                 self._requests.labels(pool, RequestOutcome.SHED).inc()
@@ -149,6 +154,24 @@ class Metrics:
 
     def reloaded(self, outcome: ReloadOutcome) -> None:
         self._reloads.labels(outcome).inc()
+
+    def _bind_placed(self, pool: str, reason: Reason) -> tuple[Counter, ...]:
+        """Looking four series up by their labels costs as much as the rest of the counting."""
+        placed = self._placed[pool, reason] = (
+            self._requests.labels(pool, RequestOutcome.PLACED),
+            self._decisions.labels(pool, reason),
+            self._prompt_tokens.labels(pool),
+            self._hit_tokens.labels(pool),
+        )
+        return placed
+
+    def _durations_by_phase(self, name: str) -> dict[Phase, Durations]:
+        row = _row(name, Kind.HISTOGRAM)
+        series = {phase: Durations(row.buckets) for phase in Phase}
+        by_value = {phase.value: durations for phase, durations in series.items()}
+        [label] = row.labels
+        self.registry.register(DurationsCollector(name, row.help, label, by_value))
+        return series
 
     def _counter(self, name: str) -> Counter:
         row = _row(name, Kind.COUNTER)
