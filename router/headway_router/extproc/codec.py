@@ -109,7 +109,7 @@ def _status(headers: Any) -> int | None:
     for header in headers.headers:
         if header.key == ":status":
             text = _value(header)
-            return int(text) if text.isdecimal() else None
+            return int(text) if len(text) == 3 and text.isdecimal() else None
     return None
 
 

@@ -37,9 +37,15 @@ _SHED_MESSAGES = {
     ShedReason.QUEUE_TIMEOUT: "the request waited too long for an endpoint",
 }
 
+_SHOWN_CHARACTERS = 200
+"""Of a name that the client made up."""
+
 
 def shed_message(reason: ShedReason, requested_model: str) -> str:
-    return _SHED_MESSAGES[reason].format(model=requested_model)
+    if reason is ShedReason.UNKNOWN_MODEL and not requested_model:
+        return "the request names no model, and there is not exactly one pool to take it"
+    shown = requested_model[:_SHOWN_CHARACTERS]
+    return _SHED_MESSAGES[reason].format(model=shown)
 
 
 def error_body(

@@ -1,5 +1,6 @@
 """What a request's headers say to the router: path, objective, tenant, and how to read the body."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ OBJECTIVE_HEADERS = ("x-llm-d-inference-objective", "x-gateway-inference-objecti
 """llm-d's name, then the deprecated one; the new one wins.  So for the next two."""
 TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 TENANT_HEADERS = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
+"""What is longer is no length of a body, and Python refuses to read thousands of digits."""
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,7 @@ def read_head(headers: Mapping[str, str], max_body_bytes: int) -> Head:
             "content-encoding",
         )
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_body_bytes:
+    if _LENGTH.fullmatch(length) and int(length) > max_body_bytes:
         raise too_large(max_body_bytes)
     path = headers.get(":path", "")
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -69,10 +74,7 @@ def _slo(headers: Mapping[str, str]) -> Slo | None:
     name, text = _first(headers, TTFT_HEADERS)
     if text is None:
         return None
-    try:
-        milliseconds = float(text)
-    except ValueError:
-        milliseconds = 0.0
+    milliseconds = float(text) if _NUMBER.fullmatch(text) else 0.0
     if not 0 < milliseconds < float("inf"):
         raise RequestRejected(
             RejectReason.BAD_HEADER,

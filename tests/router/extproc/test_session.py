@@ -460,6 +460,21 @@ def test_where_waiting_does_not_help_no_time_is_named() -> None:
     }
 
 
+def test_a_made_up_name_is_not_repeated_at_length() -> None:
+    session = a_session(BUFFERED)
+    session.receive(HEADERS)
+    session.receive(RequestBody(BODY.replace(b'"m"', b'"' + b"m" * 100_000 + b'"')))
+    [refusal] = session.resume(Shed("r", ShedReason.UNKNOWN_MODEL))
+    assert isinstance(refusal, Immediate) and len(refusal.body) < 1000
+
+
+def test_a_request_without_a_model_is_told_that_it_has_none() -> None:
+    session = a_session(BUFFERED)
+    session.receive(RequestHeaders({":method": "GET", ":path": "/version"}, end_of_stream=True))
+    [refusal] = session.resume(Shed("r", ShedReason.UNKNOWN_MODEL))
+    assert isinstance(refusal, Immediate) and b"names no model" in refusal.body
+
+
 def test_a_prompt_without_a_body_is_refused() -> None:
     [refusal] = a_session(BUFFERED).receive(RequestHeaders(CHAT, end_of_stream=True))
     assert isinstance(refusal, Immediate)
