@@ -5,7 +5,7 @@ ARGS ?=
 # A build isolated from whatever the caller's environment says about Python paths.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: setup demo test check bench lint clean
+.PHONY: setup demo test check bench fuzz lint clean
 
 setup: .venv/dev.stamp  ## everything that tests and demo need, into .venv
 
@@ -17,6 +17,9 @@ test: .venv/dev.stamp lint  ## every test, lint and types included
 
 check: .venv/dev.stamp lint  ## the fast loop, under two minutes
 	$(BIN)/pytest -m "not slow" -x -q $(ARGS)
+
+fuzz: .venv/dev.stamp  ## a million frames against the fast transport
+	HEADWAY_FUZZ_FRAMES=1000000 $(BIN)/pytest -q tests/router/h2/test_fuzz.py $(ARGS)
 
 bench: .venv/dev.stamp  ## print the figures of the README
 	$(BIN)/python -m benchmarks $(ARGS)

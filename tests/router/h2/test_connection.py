@@ -182,6 +182,8 @@ def test_other_methods_are_unimplemented(path: str) -> None:
 def test_what_is_not_grpc_gets_an_http_status(name: str, value: str, status: str) -> None:
     peer = Peer()
     peer.send(frames.headers(1, list((dict(frames.request()) | {name: value}).items())))
+    assert 1 not in peer.answers
+    peer.send(frames.data(1, b"what=ever"), frames.data(1, b"", END_STREAM))
     assert peer.answers[1].headers[":status"] == status
     assert peer.answers[1].has_ended
 

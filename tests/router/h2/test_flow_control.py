@@ -49,7 +49,8 @@ def test_a_wider_initial_window_lets_go_of_what_waits() -> None:
     peer = Peer(settings={"initial_window_size": 0})
     peer.send(frames.headers(1), frames.data(1, message(b"x"), END_STREAM))
     assert peer.answers[1].body == b""
-    peer.send(frames.settings(initial_window_size=100))
+    acknowledgement, *_ = peer.send(frames.settings(initial_window_size=100))
+    assert "ACK" in acknowledgement.flags
     assert peer.answers[1].messages == [b"x"]
     assert peer.answers[1].has_ended
 

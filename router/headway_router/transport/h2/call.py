@@ -20,6 +20,7 @@ class Call:
         "peer_has_ended",
         "pending",
         "reader",
+        "refusal",
         "stream",
         "stream_id",
         "unacknowledged",
@@ -49,6 +50,8 @@ class Call:
         """The answer's headers are sent."""
         self.is_over = False
         """Its stream is closed; what is pending is still to be sent."""
+        self.refusal: bytes | None = None
+        """Headers for a request that is over before it is complete."""
         self.credit = 0
         """The peer's window for this stream is its initial size and this."""
         self.pending: deque[memoryview] = deque()

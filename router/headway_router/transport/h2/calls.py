@@ -35,6 +35,7 @@ Routes = Mapping[str, Open]
 """What serves a call, by its path."""
 
 _REMEMBERED = 1024
+_NOT_GRPC = b"This port serves gRPC.\n"
 
 
 class Calls:
@@ -59,14 +60,12 @@ class Calls:
     def begin(self, stream_id: int, head: RequestHead, now_s: float, *, has_ended: bool) -> None:
         """Open a call, or answer it at once."""
         if head.http_status != 200:
-            return self.answer(stream_id, http_refusal(head.http_status), has_ended=has_ended)
+            return self._refuse(stream_id, head, now_s, has_ended=has_ended)
         open_stream = self._routes.get(head.path)
         if open_stream is None:
             block = trailers_only(Status.UNIMPLEMENTED, "no such method")
             return self.answer(stream_id, block, has_ended=has_ended)
-        reader = MessageReader(self._limits.max_message_bytes)
-        call = Call(stream_id, now_s, reader, self._deliver)
-        call.content_left = head.content_length
+        call = self._call(stream_id, head, now_s)
         call.stream = open_stream(head.metadata, call.deliver)
         self.open[stream_id] = call
         if head.timeout_s is not None:
@@ -108,8 +107,9 @@ class Calls:
         """A gateway that ends its half does not wait for an answer any longer."""
         call.peer_has_ended = True
         if call.is_over:
-            return
-        if call.held_bytes:
+            if call.refusal is not None:
+                self.sender.refuse(call, call.refusal, _NOT_GRPC)
+        elif call.held_bytes:
             self._fail(call, Status.INTERNAL, "the last message is cut short")
         else:
             self._end(call)
@@ -150,6 +150,21 @@ class Calls:
         self._past[stream_id] = was_early
         if len(self._past) > _REMEMBERED:
             del self._past[next(iter(self._past))]
+
+    def _call(self, stream_id: int, head: RequestHead, now_s: float) -> Call:
+        reader = MessageReader(self._limits.max_message_bytes)
+        call = Call(stream_id, now_s, reader, self._deliver)
+        call.content_left = head.content_length
+        return call
+
+    def _refuse(self, stream_id: int, head: RequestHead, now_s: float, *, has_ended: bool) -> None:
+        """What is not gRPC gets its status when it is complete, as HTTP's clients expect."""
+        call = self._call(stream_id, head, now_s)
+        call.is_over = True
+        call.refusal = http_refusal(head.http_status)
+        self.open[stream_id] = call
+        if has_ended:
+            self.peer_ended(call)
 
     def _deliver(self, call: Call, messages: Sequence[bytes]) -> None:
         if call.is_over:

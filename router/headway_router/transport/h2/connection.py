@@ -169,8 +169,10 @@ class Connection:
                 message = "an acknowledgement of SETTINGS with content"
                 raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, message)
             return self._streams.table_is_empty()
-        self._sender.apply(frames.read_settings(payload[at:end]), self._calls.open.values())
-        return self._sender.control(frame(frames.SETTINGS, frames.ACK, 0))
+        values = frames.read_settings(payload[at:end])
+        # The acknowledgement precedes what the new values let pass.
+        self._sender.control(frame(frames.SETTINGS, frames.ACK, 0))
+        return self._sender.apply(values, self._calls.open.values())
 
     def _ping(self, flags: int, stream_id: int, payload: bytes, at: int, end: int) -> None:
         self._count_control()

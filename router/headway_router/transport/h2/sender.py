@@ -68,6 +68,14 @@ class Sender:
         if call.pending:
             self._pump(call)
 
+    def refuse(self, call: Call, block: bytes, body: bytes) -> None:
+        """Answer in HTTP's terms: without messages and trailers."""
+        call.end_block = b""
+        self._out.append(frame(HEADERS, END_HEADERS, call.stream_id, block))
+        call.pending.append(memoryview(body))
+        self.held_bytes += len(body)
+        self._pump(call)
+
     def end(self, call: Call, block: bytes) -> None:
         """Send the trailers once nothing of the call is pending."""
         call.end_block = block
@@ -147,6 +155,9 @@ class Sender:
         self._out.append(payload)
 
     def _emit_end(self, call: Call) -> None:
-        block = call.end_block or b""
-        self._out.append(frame(HEADERS, END_HEADERS | END_STREAM, call.stream_id, block))
+        if call.end_block:
+            flags = END_HEADERS | END_STREAM
+            self._out.append(frame(HEADERS, flags, call.stream_id, call.end_block))
+        else:
+            self._out.append(frame(DATA, END_STREAM, call.stream_id))
         self._ended(call)
