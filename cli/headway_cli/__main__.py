@@ -7,6 +7,7 @@ SUBCOMMANDS = {
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",
     "engine": "a vLLM-compatible server around the engine model",
     "router": "the endpoint picker: an Envoy external processor",
+    "simulate": "run the router core or a baseline against simulated engines, in simulated time",
     "validate": "check a folder of ModelPool and RoutingPolicy documents",
 }
 """Subcommand -> its line of help.  ``headway_cli.<name>`` has ``main(arguments) -> exit code``."""

@@ -26,7 +26,6 @@ from headway_sim.pickers import Picker
 
 Parameter = bool | int | float
 Parameters = Mapping[str, Parameter]
-NO_PARAMETERS: Parameters = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ def generate(shape: MultiTurn, seed: int, duration_s: float) -> tuple[WorkloadRe
     return tuple(sorted(requests, key=lambda request: (request.at_s, request.session)))
 
 
+def user_of(request: WorkloadRequest) -> str:
+    """Who sent it: a name for each user of the workload."""
+    return (request.session or "").rpartition("/")[0]
+
+
 def _system_prompts(shape: MultiTurn, seed: int) -> list[Segment]:
     rng = Random(f"{seed}/systems")
     return [

@@ -1,0 +1,56 @@
+"""``headway simulate``: one scenario, one run, one table."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from headway_cli.simulation_table import rows
+from headway_sim.errors import SimulatorError
+from headway_sim.report import simulate
+from headway_sim.request_table import write_csv
+from headway_sim.scenario import load
+
+
+def main(arguments: list[str]) -> int:
+    """0: it ran.  2: the scenario, a file that it names, or a flag is not usable."""
+    given = _parser().parse_args(arguments)
+    for path in (given.json, given.csv):
+        if path is not None and not path.absolute().parent.is_dir():
+            print(f"headway simulate: no such folder: {path.absolute().parent}", file=sys.stderr)
+            return 2
+    try:
+        scenario = load(given.scenario)
+        if given.seed is not None:
+            scenario = scenario.with_seed(given.seed)
+        report, run = simulate(scenario)
+    except SimulatorError as error:
+        print(f"headway simulate: {error}", file=sys.stderr)
+        return 2
+    if given.json is not None:
+        given.json.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    if given.csv is not None:
+        with given.csv.open("w", encoding="utf-8") as file:
+            write_csv(run.records, file)
+    for row in rows(report):
+        print(row)
+    return 0
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"{seed} is negative")
+    return seed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headway simulate",
+        description="Run the router core, or a baseline, against simulated engines.",
+    )
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO.yaml")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="instead of the scenario's")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a line per request here")
+    return parser
