@@ -5,6 +5,7 @@ the request is placed: what was not read must not reach an engine, and a refusal
 possible.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ _BODY_PASSES = Continue(Part.REQUEST_BODY)
 _TRAILERS_PASS = Continue(Part.REQUEST_TRAILERS)
 
 
-class Flow:
+class Flow(ABC):
     """Collects the body and says how each message and the decision are answered."""
 
     def __init__(self) -> None:
@@ -44,16 +45,16 @@ class Flow:
     def body(self) -> bytes:
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
-    def is_read(self) -> None:
-        """The body is not needed any more, but where the answer sends it back."""
+    def body_was_read(self) -> None:  # noqa: B027  # most modes send the body back
+        """The body was read: forget it, where the gateway keeps it."""
 
-    def is_answered(self) -> None:
+    def answer_was_given(self) -> None:
         """Forget the body: a response takes minutes, and thousands are under way."""
         self.chunks.clear()
 
+    @abstractmethod
     def headers(self) -> list[Reply]:
         """Answer headers that a body follows."""
-        raise NotImplementedError
 
     def chunk(self, message: RequestBody) -> list[Reply]:
         self.chunks.append(message.body)
@@ -67,9 +68,9 @@ class Flow:
         """
         self._has_trailers = self.is_complete = True
 
+    @abstractmethod
     def answer(self, route: Route, body: bytes | None) -> list[Reply]:
         """``route`` answers headers.  ``body`` replaces the client's; None: that one goes on."""
-        raise NotImplementedError
 
 
 def flow_for(config: ProtocolConfig) -> Flow | None:
@@ -104,7 +105,7 @@ class Buffered(Flow):
     def trailers(self) -> None:
         raise _no_trailers()
 
-    def is_read(self) -> None:
+    def body_was_read(self) -> None:
         self.chunks.clear()
 
     def answer(self, route: Route, body: bytes | None) -> list[Reply]:

@@ -198,7 +198,7 @@ class Session:
             if flow.may_be_truncated and rejected.reason is RejectReason.MALFORMED_JSON:
                 rejected = refusals.above_the_gateways_buffer()
             return self._reject(rejected)
-        flow.is_read()
+        flow.body_was_read()
         self._new_body = accepted.body
         return self._place(accepted.request)
 
@@ -236,7 +236,7 @@ class Session:
         if self._flow is None:
             return [route]
         replies = self._flow.answer(route, self._new_body)
-        self._flow.is_answered()
+        self._flow.answer_was_given()
         self._new_body = None
         return replies
 
