@@ -30,6 +30,7 @@ from h2_peer.frames import (
 from headway_core.policy import FlowControl, Policy
 from headway_router.extproc.messages import BodyMode
 from headway_router.health import Health
+from headway_router.transport.h2.calls import Route
 from headway_router.transport.h2.connection import Connection
 from headway_router.transport.h2.health_calls import HealthCalls
 from headway_router.transport.h2.limits import Limits
@@ -153,7 +154,7 @@ class Server:
         self.health = Health()
         self.health.fleet_applied(self.edge.core.fleet)
         self._routes = {
-            frames.PROCESS: self.edge.processor.open,
+            frames.PROCESS: Route(self.edge.processor.open),
             **HealthCalls(self.health).routes,
         }
         self.connections = 0

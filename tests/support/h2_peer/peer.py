@@ -15,7 +15,7 @@ from hyperframe.frame import (
 
 from h2_peer import frames
 from headway_router.transport import Deliver
-from headway_router.transport.h2.calls import Open
+from headway_router.transport.h2.calls import Route
 from headway_router.transport.h2.connection import Connection
 from headway_router.transport.h2.limits import Limits
 
@@ -98,7 +98,7 @@ class Peer:
         self,
         service: EchoService | None = None,
         *,
-        routes: Mapping[str, Open] | None = None,
+        routes: Mapping[str, Route] | None = None,
         greet: bool = True,
         settings: Mapping[str, int] | None = None,
         **limits: float,
@@ -110,7 +110,7 @@ class Peer:
         self._decoder = hpack.Decoder()
         chosen: dict[str, float] = {"max_message_bytes": MAX_MESSAGE_BYTES} | limits
         self.connection = Connection(
-            routes or {frames.PROCESS: self.service.open},
+            routes or {frames.PROCESS: Route(self.service.open)},
             Limits(**chosen),  # type: ignore[arg-type]
             self.now_s,
             self._has_news,

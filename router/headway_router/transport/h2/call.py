@@ -17,6 +17,7 @@ class Call:
         "held_bytes",
         "is_over",
         "opened_s",
+        "outlives_request",
         "peer_has_ended",
         "pending",
         "reader",
@@ -45,6 +46,7 @@ class Call:
         """Of an incomplete message, as the connection has counted them."""
         self.unacknowledged = 0
         """Bytes received that the stream's window has not got back."""
+        self.outlives_request = False
         self.peer_has_ended = False
         self.has_begun = False
         """The answer's headers are sent."""

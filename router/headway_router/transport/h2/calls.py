@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from headway_router.errors import CallFailed, ProtocolViolation
@@ -30,9 +31,18 @@ from headway_router.transport.h2.status import (
 
 log = logging.getLogger(__name__)
 
-Open = Callable[[Mapping[str, str], Deliver], Stream]
-Routes = Mapping[str, Open]
-"""What serves a call, by its path."""
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What serves the calls of a path."""
+
+    open: Callable[[Mapping[str, str], Deliver], Stream]
+    outlives_request: bool = False
+    """The peer ends its half with its question, and listens on."""
+
+
+Routes = Mapping[str, Route]
+"""By path."""
 
 _REMEMBERED = 1024
 _NOT_GRPC = b"This port serves gRPC.\n"
@@ -61,12 +71,13 @@ class Calls:
         """Open a call, or answer it at once."""
         if head.http_status != 200:
             return self._refuse(stream_id, head, now_s, has_ended=has_ended)
-        open_stream = self._routes.get(head.path)
-        if open_stream is None:
+        route = self._routes.get(head.path)
+        if route is None:
             block = trailers_only(Status.UNIMPLEMENTED, "no such method")
             return self.answer(stream_id, block, has_ended=has_ended)
         call = self._call(stream_id, head, now_s)
-        call.stream = open_stream(head.metadata, call.deliver)
+        call.stream = route.open(head.metadata, call.deliver)
+        call.outlives_request = route.outlives_request
         self.open[stream_id] = call
         if head.timeout_s is not None:
             self._set_deadline(now_s + head.timeout_s, stream_id)
@@ -111,7 +122,7 @@ class Calls:
                 self.sender.refuse(call, call.refusal, _NOT_GRPC)
         elif call.held_bytes:
             self._fail(call, Status.INTERNAL, "the last message is cut short")
-        else:
+        elif not (call.outlives_request and call.stream.is_waiting):
             self._end(call)
 
     def reset(self, call: Call, code: ErrorCode) -> None:

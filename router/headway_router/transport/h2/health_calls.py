@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2
 from headway_router.errors import CallFailed, ProtocolViolation
 from headway_router.health import Health, ServingStatus
 from headway_router.transport import Deliver
-from headway_router.transport.h2.calls import Open
+from headway_router.transport.h2.calls import Route
 from headway_router.transport.h2.status import Status
 
 _SERVICE = "/grpc.health.v1.Health/"
@@ -23,9 +23,12 @@ class HealthCalls:
         self._is_closed = False
 
     @property
-    def routes(self) -> dict[str, Open]:
+    def routes(self) -> dict[str, Route]:
         """By path."""
-        return {f"{_SERVICE}Check": self._check, f"{_SERVICE}Watch": self._watch}
+        return {
+            f"{_SERVICE}Check": Route(self._check),
+            f"{_SERVICE}Watch": Route(self._watch, outlives_request=True),
+        }
 
     def close(self) -> None:
         """End all watches, which have no end of their own; new ones end after one answer."""

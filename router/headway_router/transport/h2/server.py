@@ -6,6 +6,7 @@ import ssl
 
 from headway_router.health import Health
 from headway_router.transport import METHOD_NAME, SERVICE_NAME, Service
+from headway_router.transport.h2.calls import Route
 from headway_router.transport.h2.health_calls import HealthCalls
 from headway_router.transport.h2.limits import Limits
 from headway_router.transport.h2.protocol import H2Protocol
@@ -48,7 +49,7 @@ class H2Transport:
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._health_calls = HealthCalls(health)
-        self._routes = {PROCESS_PATH: service.open, **self._health_calls.routes}
+        self._routes = {PROCESS_PATH: Route(service.open), **self._health_calls.routes}
         self._limits = limits
         self._host = host
         self._tls = tls
