@@ -11,7 +11,7 @@ import aiohttp
 
 from headway_cli.demo.client import Exchange, Replay, replay
 from headway_cli.demo.counters import EngineCounters, read_counters
-from headway_cli.demo.fleet import ENGINES, MODEL, NAMESPACE, POOL, Sizing
+from headway_cli.demo.fleet import MODEL, NAMESPACE, POOL, FleetSpec
 from headway_cli.demo.gateway import Envoy, start_envoy
 from headway_cli.demo.lag import LagMeter
 from headway_cli.demo.processes import Children
@@ -27,6 +27,9 @@ LEASE_TIMEOUT_S = 10.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """An arm that is ready to serve."""
+
+    policy: GatewayPolicy
+    dilation: float
 
     children: Children
     addresses: dict[str, EndpointId]
@@ -48,7 +51,9 @@ class Outcome:
 
 
 @asynccontextmanager
-async def running(policy: GatewayPolicy, sizing: Sizing, dilation: float) -> AsyncIterator[Running]:
+async def running(
+    policy: GatewayPolicy, fleet: FleetSpec, dilation: float
+) -> AsyncIterator[Running]:
     """Everything is started in the block and ended with it.
 
     Raises:
@@ -57,12 +62,10 @@ async def running(policy: GatewayPolicy, sizing: Sizing, dilation: float) -> Asy
     with TemporaryDirectory(prefix="headway-demo-") as name:
         folder = Path(name)
         async with Children(folder) as children:
-            addresses = await start_engines(children, sizing, dilation)
+            addresses = await start_engines(children, fleet, dilation)
             router = None
             if policy is GatewayPolicy.ROUTED:
-                router = await start_router(
-                    children, folder / "config", addresses, sizing, dilation
-                )
+                router = await start_router(children, folder / "config", addresses, fleet, dilation)
             gateway = Gateway(
                 pools=(
                     UpstreamPool(name=f"{NAMESPACE}/{POOL}", endpoints=tuple(addresses.values())),
@@ -71,19 +74,22 @@ async def running(policy: GatewayPolicy, sizing: Sizing, dilation: float) -> Asy
                 policy=policy,
             )
             envoy = await start_envoy(children, folder, bootstrap(gateway))
-            yield Running(children=children, addresses=addresses, envoy=envoy, router=router)
+            yield Running(
+                policy=policy,
+                dilation=dilation,
+                children=children,
+                addresses=addresses,
+                envoy=envoy,
+                router=router,
+            )
 
 
 async def measure(
-    arm: Running,
-    policy: GatewayPolicy,
-    requests: Sequence[WorkloadRequest],
-    dilation: float,
-    done: Callable[[Exchange], None],
+    arm: Running, requests: Sequence[WorkloadRequest], done: Callable[[Exchange], None]
 ) -> Outcome:
     """Raises: ChildDied: in an exception group."""
     lag = LagMeter()
-    plan = Replay(url=arm.envoy.url, model=MODEL, dilation=dilation)
+    plan = Replay(url=arm.envoy.url, model=MODEL, dilation=arm.dilation)
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(arm.children.watch()), group.create_task(lag.run())]
         exchanges = await replay(plan, requests, done)
@@ -92,10 +98,10 @@ async def measure(
     async with aiohttp.ClientSession() as session:
         leases = await _leases_left(session, arm.router) if arm.router else 0
         engines = {
-            spec.name: await read_counters(session, arm.addresses[spec.name]) for spec in ENGINES
+            name: await read_counters(session, address) for name, address in arm.addresses.items()
         }
     return Outcome(
-        policy=policy,
+        policy=arm.policy,
         exchanges=exchanges,
         leases_outstanding=leases,
         lag_samples_s=lag.samples_s,

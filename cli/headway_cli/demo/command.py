@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 
 import orjson
 from rich.console import Console
@@ -11,7 +12,7 @@ from headway_cli.demo.arms import Outcome, Running, measure, running
 from headway_cli.demo.dilation import available_cores, choose_dilation, reference_cpu_s
 from headway_cli.demo.errors import DemoError, MachineTooBusy
 from headway_cli.demo.experiment import Experiment, Source
-from headway_cli.demo.report import NAMES, Json, as_json, as_table, percentile
+from headway_cli.demo.report import NAMES, Json, as_json, as_table, percentile, reasons
 from headway_cli.demo.settings import Settings, parse
 from headway_cli.demo.stay import stay
 from headway_router.envoy import GatewayPolicy
@@ -84,31 +85,30 @@ async def _compare(source: Source, dilation: float, settings: Settings, console:
     experiment = source.experiment(60 * settings.minutes / dilation)
     outcomes = []
     for policy in POLICIES:
-        async with running(policy, experiment.sizing, dilation) as arm:
-            outcome = await _measured(arm, policy, experiment, dilation, console)
+        async with running(policy, experiment.fleet, dilation) as arm:
+            outcome = await _measured(arm, experiment, console)
             lag_s = percentile(outcome.lag_samples_s, 99)
             if lag_s is not None and lag_s > MAX_LAG_S:
                 raise Lagged(lag_s)
             outcomes.append(outcome)
             if policy is POLICIES[-1]:
-                _report(as_json(experiment, settings.seed, dilation, outcomes), settings, console)
+                report = as_json(experiment, settings.seed, dilation, outcomes)
+                _show(report, reasons(outcomes), settings, console)
                 if settings.stay:
                     await stay(arm, console)
 
 
-async def _measured(
-    arm: Running, policy: GatewayPolicy, experiment: Experiment, dilation: float, console: Console
-) -> Outcome:
+async def _measured(arm: Running, experiment: Experiment, console: Console) -> Outcome:
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task(NAMES[policy], total=len(experiment.requests))
-        return await measure(
-            arm, policy, experiment.requests, dilation, done=lambda _: progress.advance(task)
-        )
+        task = progress.add_task(NAMES[arm.policy], total=len(experiment.requests))
+        return await measure(arm, experiment.requests, lambda _: progress.advance(task))
 
 
-def _report(report: Json, settings: Settings, console: Console) -> None:
+def _show(report: Json, failures: Sequence[str], settings: Settings, console: Console) -> None:
     console.print(as_table(report))
+    for line in failures:
+        console.print(line, markup=False, highlight=False)
     if settings.json is not None:
         settings.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
 

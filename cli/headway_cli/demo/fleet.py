@@ -1,4 +1,4 @@
-"""The fleet of the demo: four engines of two kinds, one pool, one target."""
+"""A fleet of the demo: engines of two kinds, one pool, one target."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,8 @@ POOL = "demo"
 NAMESPACE = "default"
 HOST = "127.0.0.1"
 BLOCK_TOKENS = 16
+STREAM_INTERVAL = 8
+"""Tokens per chunk after the first: as engines with many users are set; it saves CPU here too."""
 
 STALE_AFTER_S = 5.0
 QUEUE_TIMEOUT_S = 30.0
@@ -34,17 +36,21 @@ class EngineSpec:
         return profile(self.profile_name)
 
 
-ENGINES = tuple(
-    EngineSpec(f"{kind}-{number}", f"{kind}-80gb", kind, f"{kind}-llama-3.1-8b-tp1")
-    for kind in ("h100", "a100")
-    for number in (0, 1)
-)
-"""An A100 prefills this model at a third of the speed of an H100."""
+def two_of_each(*accelerators: str) -> tuple[EngineSpec, ...]:
+    """For example of ``h100-80gb``, whose group and engines are then called ``h100``."""
+    groups = {accelerator: accelerator.partition("-")[0] for accelerator in accelerators}
+    return tuple(
+        EngineSpec(f"{group}-{number}", accelerator, group, f"{group}-llama-3.1-8b-tp1")
+        for accelerator, group in groups.items()
+        for number in (0, 1)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizing:
-    """What the engines are given for a workload, and what is asked of them."""
+class FleetSpec:
+    """The engines, what they are given for a workload, and what is asked of them."""
+
+    engines: tuple[EngineSpec, ...]
 
     max_model_len: int
     kv_cache_tokens: int | None
@@ -52,13 +58,14 @@ class Sizing:
     slo: Slo
 
 
-def engine_command(spec: EngineSpec, sizing: Sizing, dilation: float, port: int) -> list[str]:
-    command = headway("engine", host=HOST, port=port, profile=spec.profile_name)
-    command += flags(served_model_name=MODEL, dilation=dilation, max_model_len=sizing.max_model_len)
+def engine_command(spec: EngineSpec, fleet: FleetSpec, dilation: float) -> list[str]:
+    command = headway("engine", host=HOST, port=0, profile=spec.profile_name)
+    command += flags(served_model_name=MODEL, dilation=dilation, stream_interval=STREAM_INTERVAL)
+    command += flags(max_model_len=fleet.max_model_len)
     command.append("--enable-prompt-tokens-details")
-    if sizing.kv_cache_tokens is not None:
+    if fleet.kv_cache_tokens is not None:
         # One block of every engine is a null block.
-        blocks = sizing.kv_cache_tokens // BLOCK_TOKENS + 1
+        blocks = fleet.kv_cache_tokens // BLOCK_TOKENS + 1
         command += flags(block_size=BLOCK_TOKENS, num_gpu_blocks_override=blocks)
     return command
 
@@ -80,21 +87,21 @@ def router_command(folder: str, dilation: float) -> list[str]:
 
 
 def documents(
-    addresses: Mapping[str, EndpointId], sizing: Sizing, dilation: float
+    addresses: Mapping[str, EndpointId], fleet: FleetSpec, dilation: float
 ) -> list[dict[str, Any]]:
     """The ModelPool and its RoutingPolicy; ``addresses`` by engine name.
 
     Durations are stretched and rates are slowed by the dilation.
     """
     slo = {
-        "ttftMs": round(1000 * sizing.slo.ttft_s * dilation),
-        "ttftMsPer1kTokens": round(1000 * sizing.slo.ttft_s_per_1k_tokens * dilation),
+        "ttftMs": round(1000 * fleet.slo.ttft_s * dilation),
+        "ttftMsPer1kTokens": round(1000 * fleet.slo.ttft_s_per_1k_tokens * dilation),
     }
-    groups = dict.fromkeys(spec.group for spec in ENGINES)
+    groups = dict.fromkeys(spec.group for spec in fleet.engines)
     pool = {
         "model": {"name": MODEL},
         "groups": [
-            _group([spec for spec in ENGINES if spec.group == group], addresses, dilation)
+            _group([spec for spec in fleet.engines if spec.group == group], addresses, dilation)
             for group in groups
         ],
         "slo": slo,

@@ -11,9 +11,8 @@ import yaml
 
 from headway_cli.demo.errors import ChildNotReady
 from headway_cli.demo.fleet import (
-    ENGINES,
     HOST,
-    Sizing,
+    FleetSpec,
     documents,
     engine_command,
     router_command,
@@ -33,7 +32,7 @@ class RouterProcess:
 
 
 async def start_engines(
-    children: Children, sizing: Sizing, dilation: float
+    children: Children, fleet: FleetSpec, dilation: float
 ) -> dict[str, EndpointId]:
     """Addresses by engine name.
 
@@ -41,8 +40,8 @@ async def start_engines(
         ChildDied, ChildNotReady.
     """
     started = {
-        spec.name: await children.start(spec.name, engine_command(spec, sizing, dilation, port=0))
-        for spec in ENGINES
+        spec.name: await children.start(spec.name, engine_command(spec, fleet, dilation))
+        for spec in fleet.engines
     }
     return {name: _address(child, await ready_line(child)) for name, child in started.items()}
 
@@ -58,7 +57,7 @@ async def start_router(
     children: Children,
     folder: Path,
     addresses: Mapping[str, EndpointId],
-    sizing: Sizing,
+    fleet: FleetSpec,
     dilation: float,
 ) -> RouterProcess:
     """``folder`` gets its configuration.
@@ -66,7 +65,7 @@ async def start_router(
     Raises:
         ChildDied, ChildNotReady.
     """
-    _write_configuration(folder, documents(addresses, sizing, dilation))
+    _write_configuration(folder, documents(addresses, fleet, dilation))
     child = await children.start("router", router_command(str(folder), dilation))
     ports = json.loads(await ready_line(child))
     return RouterProcess(

@@ -1,5 +1,6 @@
 """The results: numbers of each arm, as a table and as JSON.  All times are engine seconds."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +9,14 @@ from rich.table import Table
 from headway_cli.demo.arms import Outcome
 from headway_cli.demo.client import Status
 from headway_cli.demo.experiment import Experiment
-from headway_cli.demo.fleet import ENGINES
+from headway_cli.demo.fleet import FleetSpec
 from headway_core.facts import Slo
 from headway_router.envoy import GatewayPolicy
 
 SCHEMA = 1
 NAMES = {GatewayPolicy.ROUND_ROBIN: "round-robin", GatewayPolicy.ROUTED: "headway"}
 PERCENTILES = (50, 90, 99)
+MOST_REASONS = 5
 
 Json = dict[str, Any]
 
@@ -38,7 +40,7 @@ def as_json(
         "seed": seed,
         "dilation": dilation,
         "workload": _workload(experiment),
-        "runs": [_run(outcome, experiment.sizing.slo, dilation) for outcome in outcomes],
+        "runs": [_run(outcome, experiment.fleet, dilation) for outcome in outcomes],
     }
 
 
@@ -51,12 +53,14 @@ def _workload(experiment: Experiment) -> Json:
         "prompt_tokens": sum(request.prompt_tokens for request in requests),
         "output_tokens": sum(request.output_tokens for request in requests),
     }
-    if experiment.requests_in_trace is not None:
-        workload["requests_in_trace"] = experiment.requests_in_trace
+    if experiment.trace is not None:
+        workload["requests_in_trace"] = experiment.trace.requests
+        workload["times_faster_than_recorded"] = experiment.trace.speed
     return workload
 
 
-def _run(outcome: Outcome, slo: Slo, dilation: float) -> Json:
+def _run(outcome: Outcome, fleet: FleetSpec, dilation: float) -> Json:
+    slo = fleet.slo
     exchanges = outcome.exchanges
     ttft_s = [e.ttft_s for e in exchanges if e.ttft_s is not None]
     met = sum(
@@ -84,7 +88,7 @@ def _run(outcome: Outcome, slo: Slo, dilation: float) -> Json:
                 "prompt_tokens": outcome.engines[spec.name].prompt_tokens,
                 "cached_tokens": outcome.engines[spec.name].cached_tokens,
             }
-            for spec in ENGINES
+            for spec in fleet.engines
         ],
     }
 
@@ -130,12 +134,29 @@ def as_table(report: Json) -> Table:
     return table
 
 
+def reasons(outcomes: Sequence[Outcome]) -> list[str]:
+    """Why requests got no answer, the most frequent reasons first."""
+    counts = Counter(
+        (NAMES[outcome.policy], str(exchange.status), exchange.error)
+        for outcome in outcomes
+        for exchange in outcome.exchanges
+        if exchange.status is not Status.COMPLETE
+    )
+    return [
+        f"{policy}: {count} {status}: {error}"
+        for (policy, status, error), count in counts.most_common(MOST_REASONS)
+    ]
+
+
 def _title(report: Json) -> str:
     workload = report["workload"]
     title = f"{workload['name']}, seed {report['seed']}: {workload['requests']:,} requests"
     if "requests_in_trace" in workload:
-        title += f" of {workload['requests_in_trace']:,}"
-    return title + f" in {workload['duration_s']:g} s, {report['dilation']:g} times slower"
+        title += (
+            f" of {workload['requests_in_trace']:,}, sent"
+            f" {workload['times_faster_than_recorded']:g} times faster than recorded,"
+        )
+    return title + f" in {workload['duration_s']:g} s; dilation {report['dilation']:g}"
 
 
 def _target(slo: Json) -> str:

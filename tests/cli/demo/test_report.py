@@ -10,9 +10,8 @@ from rich.console import Console
 from headway_cli.demo.arms import Outcome
 from headway_cli.demo.client import Exchange, Status
 from headway_cli.demo.counters import EngineCounters
-from headway_cli.demo.experiment import TRACE, Experiment
-from headway_cli.demo.fleet import ENGINES, Sizing
-from headway_cli.demo.report import as_json, as_table, percentile
+from headway_cli.demo.experiment import CONVERSATIONS_FLEET, TRACE_FLEET, Experiment, TraceFacts
+from headway_cli.demo.report import as_json, as_table, percentile, reasons
 from headway_core.facts import Slo
 from headway_router.envoy import GatewayPolicy
 from headway_sim.workloads.request import Segment, WorkloadRequest
@@ -23,24 +22,28 @@ SHED = Exchange(status=Status.SHED, prompt_tokens=10, error="queue-full")
 FAILED = Exchange(status=Status.FAILED, prompt_tokens=10, error="500")
 
 
-def a_report(slo: Slo, requests_in_trace: int | None = None) -> dict[str, Any]:
-    outcome = Outcome(
+def an_outcome(*exchanges: Exchange) -> Outcome:
+    return Outcome(
         policy=GatewayPolicy.ROUND_ROBIN,
-        exchanges=[FAST, FAST, SLOW, SHED, FAILED],
+        exchanges=exchanges,
         leases_outstanding=0,
         lag_samples_s=[0.004] * 100,
         engines={
             spec.name: EngineCounters(requests=n, prompt_tokens=10 * n, cached_tokens=n)
-            for n, spec in enumerate(ENGINES)
+            for n, spec in enumerate(CONVERSATIONS_FLEET.engines)
         },
     )
+
+
+def a_report(slo: Slo, trace: TraceFacts | None = None) -> dict[str, Any]:
+    outcome = an_outcome(FAST, FAST, SLOW, SHED, FAILED)
     request = WorkloadRequest(at_s=0.0, prompt=(Segment("p", 1000),), output_tokens=7)
     experiment = Experiment(
         name="some",
         requests=5 * (request,),
         duration_s=30.0,
-        requests_in_trace=requests_in_trace,
-        sizing=Sizing(max_model_len=1, kv_cache_tokens=None, slo=slo),
+        fleet=replace(CONVERSATIONS_FLEET, slo=slo),
+        trace=trace,
     )
     outcomes = [outcome, replace(outcome, policy=GatewayPolicy.ROUTED, leases_outstanding=0)]
     return as_json(experiment, seed=7, dilation=2.0, outcomes=outcomes)
@@ -86,8 +89,9 @@ def test_the_whole_report() -> None:
 
 
 def test_a_target_that_grows_with_the_prompt_is_reported_and_used() -> None:
-    report = a_report(TRACE.slo, requests_in_trace=12_031)
+    report = a_report(TRACE_FLEET.slo, TraceFacts(requests=12_031, speed=4.0))
     assert report["workload"]["requests_in_trace"] == 12_031
+    assert report["workload"]["times_faster_than_recorded"] == 4.0
     assert report["runs"][0]["slo"] == {"ttft_s": 1.0, "ttft_s_per_1k_tokens": 0.1}
     # 0.6 s for 3,000 tokens is within 1.3 s.
     assert report["runs"][0]["slo_attainment"] == 0.6
@@ -97,9 +101,16 @@ def test_a_target_that_grows_with_the_prompt_is_reported_and_used() -> None:
 
 def test_the_table_shows_both_policies() -> None:
     text = io.StringIO()
-    Console(file=text, width=120).print(as_table(a_report(TRACE.slo, requests_in_trace=12_031)))
+    Console(file=text, width=120).print(
+        as_table(a_report(TRACE_FLEET.slo, TraceFacts(requests=12_031, speed=4.0)))
+    )
     for expected in ("round-robin", "headway", "of 12,031", "60.0%", "28.0%", "a100-1", "0.590"):
         assert expected in text.getvalue()
+
+
+def test_reasons_are_counted_and_the_most_frequent_is_first() -> None:
+    outcome = an_outcome(FAST, SHED, FAILED, FAILED)
+    assert reasons([outcome]) == ["round-robin: 2 failed: 500", "round-robin: 1 shed: queue-full"]
 
 
 @pytest.mark.parametrize(

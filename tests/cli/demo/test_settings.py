@@ -8,7 +8,7 @@ import pytest
 
 from headway_cli.demo import main
 from headway_cli.demo.errors import InvalidOptions
-from headway_cli.demo.experiment import Source
+from headway_cli.demo.experiment import TRACE_SPEED, Source
 from headway_cli.demo.settings import Settings, parse
 
 ROW = {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}
@@ -57,13 +57,13 @@ def test_a_request_that_no_engine_could_take_is_refused_not_left_out(tmp_path: P
 def test_a_trace_is_replayed_from_its_start_for_as_long_as_wanted(tmp_path: Path) -> None:
     rows = [{**ROW, "timestamp": 3000 * tick} for tick in range(10)]
     source = Source(parse(["--trace", str(a_trace(tmp_path / "t.jsonl.gz", *rows))]))
-    experiment = source.experiment(duration_s=9.0)
-    assert [int(r.at_s) // 3 for r in experiment.requests] == [0, 1, 2]
-    assert experiment.requests_in_trace == 10
-    assert experiment.sizing.max_model_len == 131_072
+    experiment = source.experiment(duration_s=18.0 / TRACE_SPEED)
+    assert [int(TRACE_SPEED * r.at_s) // 3 for r in experiment.requests] == list(range(6))
+    assert experiment.trace is not None and experiment.trace.requests == 10
+    assert experiment.fleet.max_model_len == 131_072
 
 
 def test_a_workload_without_requests_is_an_error(tmp_path: Path) -> None:
-    path = a_trace(tmp_path / "t.jsonl.gz", {**ROW, "timestamp": 60_000})
+    path = a_trace(tmp_path / "t.jsonl.gz", {**ROW, "timestamp": 600_000})
     with pytest.raises(InvalidOptions, match="--minutes: no request arrives in 30 s"):
         Source(parse(["--trace", str(path)])).experiment(duration_s=30.0)
