@@ -52,18 +52,14 @@ class Holding:
         return outcomes
 
     def expire(self, tracked: Tracked, now: float) -> ShedReason | None:
-        """A timer of a held request is due: give it up, and say why, or wait for the next one."""
-        if tracked.held is None:
-            return None
-        if now >= tracked.queue_deadline:
-            why = ShedReason.QUEUE_TIMEOUT
-        elif now >= _deadline(tracked):
-            why = ShedReason.DEADLINE
-        else:
-            self._request_timers.at(_deadline(tracked), tracked.request_id)
+        """Give a held request up if that is due, and say why.
+
+        A timer that is due may also be that of where it was held before it moved.
+        """
+        if tracked.held is None or now < _deadline(tracked):
             return None
         self.discard(tracked)
-        return why
+        return ShedReason.QUEUE_TIMEOUT if now >= tracked.queue_deadline else ShedReason.DEADLINE
 
     def discard(self, tracked: Tracked) -> bool:
         """Take it out before its turn.  False: it was not held."""
