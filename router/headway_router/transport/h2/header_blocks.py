@@ -4,7 +4,7 @@ A gateway's header blocks differ in one field, the request's id.  ``hpack`` take
 block, a lookup for each of its fields and decoding the new one 20.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from hpack import Decoder, HPACKError
@@ -24,6 +24,9 @@ _STATIC_ENTRIES = 61
 _KNOWN_FIELDS = 512
 _LONGEST_KNOWN_BYTES = 256
 """What is remembered is bounded: a peer chooses the fields."""
+
+
+_LONGEST_KNOWN_BLOCK_BYTES = 4096
 
 
 class HeadersTooLarge(Exception):
@@ -53,6 +56,28 @@ class HeaderDecoder:
             return self._decode_alone(block) if self._has_no_table else self._decode_all(block)
         except HPACKError as error:
             raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+
+    def room_after(self, fields: Sequence[Field]) -> int:
+        """Bytes that a header list of these may still grow by."""
+        return self._max_list_bytes - sum(
+            len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in fields
+        )
+
+    def place_of(self, block: bytes, name: bytes) -> tuple[int, int] | None:
+        """Where the one value of that name lies in a block that was decoded.
+
+        None: it is not there, or twice, or the block depends on others, or is too long to keep.
+        """
+        if not self._has_no_table or len(block) > _LONGEST_KNOWN_BLOCK_BYTES:
+            return None
+        if block[0] & 0xE0 == 0x20:
+            return None
+        places = [
+            (value_at, end)
+            for start, value_at, end in _cut(block)
+            if self._decode_field(block[start:end], value_at - start)[0] == name
+        ]
+        return places[0] if len(places) == 1 else None
 
     def _decode_all(self, block: bytes) -> list[Field]:
         try:
@@ -84,12 +109,25 @@ class HeaderDecoder:
             if value_at and value_at <= _LONGEST_KNOWN_BYTES:
                 _room_in(self._names)[raw[:value_at]] = name
         else:
-            is_coded = raw[value_at] & 0x80
-            text = raw[_after_number(raw, value_at, 0x7F) :]
-            value = decode_huffman(text) if is_coded else text
+            value = _string(raw, value_at, len(raw))
         if len(raw) <= _LONGEST_KNOWN_BYTES:
             _room_in(self._fields)[raw] = name, value
         return name, value
+
+
+def decode_string(block: bytes, at: int, end: int) -> str | None:
+    """The text of ``block[at:end]``; None: that is not exactly one string."""
+    try:
+        if at >= end or _after_string(block, at) != end:
+            return None
+        return _string(block, at, end).decode(errors="replace")
+    except (ConnectionBroken, HPACKError):
+        return None
+
+
+def _string(block: bytes, at: int, end: int) -> bytes:
+    text = block[_after_number(block, at, 0x7F) : end]
+    return bytes(decode_huffman(text)) if block[at] & 0x80 else text
 
 
 def _room_in(known: dict[bytes, _V]) -> dict[bytes, _V]:

@@ -16,6 +16,8 @@ class Limits:
     """As SETTINGS_MAX_HEADER_LIST_SIZE counts: names, values and 32 bytes for each field."""
     max_header_block_bytes: int = 2**18
     """As received; a client's long header must not end the connection of all others, this does."""
+    varying_header: str = "x-headway-request-id"
+    """Metadata with another value in every request, while the rest of the headers stays."""
     max_continuations: int = 64
     """Frames of one header block."""
 

@@ -32,6 +32,16 @@ class RequestHead:
     """Which the caller waits for the call to end; None: for ever."""
     content_length: int | None = None
 
+    def with_metadata(self, name: str, value: str) -> "RequestHead":
+        """The same, with that value for one name."""
+        return RequestHead(
+            path=self.path,
+            metadata={**self.metadata, name: value},
+            http_status=self.http_status,
+            timeout_s=self.timeout_s,
+            content_length=self.content_length,
+        )
+
 
 def read_head(fields: Sequence[Field]) -> RequestHead:
     """Raises: MalformedHead."""

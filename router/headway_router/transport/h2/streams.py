@@ -1,6 +1,7 @@
 """Frames of streams: opens, feeds and resets calls as RFC 9113, 5 and 6, say."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from headway_router.errors import ConnectionBroken
 from headway_router.transport.h2.call import Call
@@ -15,10 +16,11 @@ from headway_router.transport.h2.frames import (
     unpadded,
     window_update,
 )
-from headway_router.transport.h2.header_blocks import Field, HeaderDecoder, HeadersTooLarge
+from headway_router.transport.h2.header_blocks import HeaderDecoder, HeadersTooLarge
 from headway_router.transport.h2.header_frames import HeaderFrames, depends_on
+from headway_router.transport.h2.heads import HeadReader
 from headway_router.transport.h2.limits import Allowance, Limits
-from headway_router.transport.h2.request_head import MalformedHead, check_trailers, read_head
+from headway_router.transport.h2.request_head import MalformedHead, check_trailers
 from headway_router.transport.h2.status import Status, trailers_only
 
 STREAM_WINDOW = 2**22
@@ -40,6 +42,7 @@ class Streams:
         self._count_control = count_control
         self._resets = Allowance(limits.reset_burst, limits.resets_per_s, now_s)
         self._decoder = HeaderDecoder(limits.max_header_list_bytes)
+        self._heads = HeadReader(self._decoder, limits.varying_header)
         self._window = MAX_WINDOW
         self.now_s = now_s
         """Of the input that is worked on."""
@@ -117,42 +120,52 @@ class Streams:
 
     def _header_block(self, block: bytes) -> None:
         stream_id = self.headers.stream_id
-        try:
-            fields: list[Field] | None = self._decoder.decode(block)
-        except HeadersTooLarge:
-            fields = None
         call = self._calls.open.get(stream_id)
-        if call is not None:
-            self._trailers(call, fields)
-        elif stream_id > self.last_id:
+        if stream_id > self.last_id:
             self.last_id = stream_id
-            if stream_id <= self.refused_above:
-                self._open(stream_id, fields)
-        elif not self._calls.was_ended_early(stream_id):
-            is_known = self._calls.was_ended_early(stream_id) is False
-            code = ErrorCode.STREAM_CLOSED if is_known else ErrorCode.PROTOCOL_ERROR
-            raise ConnectionBroken(code, f"HEADERS on stream {stream_id}, which is closed")
+            self._open(stream_id, block)
+        elif call is not None:
+            self._trailers(call, block)
+        else:
+            self._late_headers(stream_id, block)
 
-    def _open(self, stream_id: int, fields: list[Field] | None) -> None:
+    def _open(self, stream_id: int, block: bytes) -> None:
+        """The block is read in any case, as later ones may build on it."""
         has_ended = self.headers.ends_stream
-        if len(self._calls.open) >= self._limits.max_streams:
-            return self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
-        if fields is None:
-            block = trailers_only(Status.RESOURCE_EXHAUSTED, "the headers are too long")
-            return self._calls.answer(stream_id, block, has_ended=has_ended)
         try:
-            head = read_head(fields)
+            head = self._heads.read(block)
+        except HeadersTooLarge:
+            if stream_id <= self.refused_above:
+                answer = trailers_only(Status.RESOURCE_EXHAUSTED, "the headers are too long")
+                self._calls.answer(stream_id, answer, has_ended=has_ended)
+            return None
         except MalformedHead:
             return self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR)
+        if stream_id > self.refused_above:
+            return None
+        if len(self._calls.open) >= self._limits.max_streams:
+            return self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
         if self.headers.depends_on_itself or (has_ended and head.content_length):
             return self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR)
         return self._calls.begin(stream_id, head, self.now_s, has_ended=has_ended)
 
-    def _trailers(self, call: Call, fields: list[Field] | None) -> None:
+    def _late_headers(self, stream_id: int, block: bytes) -> None:
+        with suppress(HeadersTooLarge):
+            self._decoder.decode(block)
+        was_early = self._calls.was_ended_early(stream_id)
+        if not was_early:
+            code = ErrorCode.PROTOCOL_ERROR if was_early is None else ErrorCode.STREAM_CLOSED
+            raise ConnectionBroken(code, f"HEADERS on stream {stream_id}, which is closed")
+
+    def _trailers(self, call: Call, block: bytes) -> None:
+        try:
+            fields = self._decoder.decode(block)
+        except HeadersTooLarge:
+            return self._reset(call, ErrorCode.ENHANCE_YOUR_CALM)
         if call.peer_has_ended:
             return self._reset(call, ErrorCode.STREAM_CLOSED)
         try:
-            check_trailers(fields or ())
+            check_trailers(fields)
         except MalformedHead:
             return self._reset(call, ErrorCode.PROTOCOL_ERROR)
         if not self.headers.ends_stream or call.content_left:
