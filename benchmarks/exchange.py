@@ -133,8 +133,11 @@ async def _behind_envoy(
     config = bootstrap(gateway)
     port = int(addresses[0].rpartition(":")[2])
     config["static_resources"]["listeners"].append(_engines(port))
-    async with Children(folder) as children:
-        yield await start_envoy(children, folder, config)
+    with TemporaryDirectory(
+        dir=folder
+    ) as own:  # Each Envoy tells its address in a file of its own.
+        async with Children(Path(own)) as children:
+            yield await start_envoy(children, Path(own), config)
 
 
 def _engines(port: int) -> dict[str, Any]:
