@@ -166,12 +166,10 @@ def _after_number(block: bytes, at: int, mask: int) -> int:
     """Behind the number whose prefix is in ``block[at]``."""
     if block[at] & mask != mask:
         return at + 1
-    at += 1
-    while block[at] & 0x80:
-        at += 1
-        if at == len(block):
-            raise _broken("a number without an end")
-    return at + 1
+    for end in range(at + 1, len(block)):
+        if block[end] < 0x80:
+            return end + 1
+    raise _broken("a number without an end")
 
 
 def _after_string(block: bytes, at: int) -> int:
