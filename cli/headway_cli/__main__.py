@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 SUBCOMMANDS = {
+    "compare": "policies against each other in simulated time, over rates and seeds",
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",
     "engine": "a vLLM-compatible server around the engine model",
     "router": "the endpoint picker: an Envoy external processor",

@@ -24,12 +24,7 @@ def load(path: Path) -> Scenario:
 
     Raises: InvalidScenarioFile: naming file, line, field and what is allowed.
     """
-    root = _root(path)
-    places = Places(str(path), root)
-    try:
-        shape = ScenarioShape.model_validate(plain(root))
-    except ValidationError as error:
-        raise InvalidScenarioFile(places.problems(error, ScenarioShape)) from error
+    shape, places = _shape(path)
     folder = path.parent
     with places.of("config"):
         fleet = _fleet(folder / shape.config)
@@ -57,6 +52,11 @@ def load(path: Path) -> Scenario:
         )
 
 
+def config_folder(path: Path) -> Path:
+    """Where the documents of that scenario file are.  Raises: InvalidScenarioFile."""
+    return path.parent / _shape(path)[0].config
+
+
 def documents(folder: Path) -> dict[str, bytes]:
     """The documents of a folder, by file name: its own ``.yaml`` and ``.yml`` files.
 
@@ -67,6 +67,15 @@ def documents(folder: Path) -> dict[str, bytes]:
         return {str(file): file.read_bytes() for file in files}
     except OSError as error:
         raise InvalidScenario(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _shape(path: Path) -> tuple[ScenarioShape, Places]:
+    root = _root(path)
+    places = Places(str(path), root)
+    try:
+        return ScenarioShape.model_validate(plain(root)), places
+    except ValidationError as error:
+        raise InvalidScenarioFile(places.problems(error, ScenarioShape)) from error
 
 
 def _root(path: Path) -> Node:
