@@ -113,6 +113,7 @@ async def running_stack(
     routers: int = 1,
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
+    **router_flags: object,
 ) -> AsyncIterator[Stack]:
     """One pool per model of the engines, which go on when the stack has ended."""
     config = _write_config(folder, engines, slo_ttft_ms)
@@ -123,7 +124,7 @@ async def running_stack(
         ) as session,
     ):
         started = [
-            await children.start(f"router-{number}", _router_command(config))
+            await children.start(f"router-{number}", router_command(config, **router_flags))
             for number in range(routers)
         ]
         processes = [_router(child, await ready_line(child)) for child in started]
@@ -194,17 +195,17 @@ async def _answer(response: aiohttp.ClientResponse) -> Answer:
     return Answer(status=response.status, headers=headers, body=await response.read())
 
 
-def _router_command(config: Path) -> list[str]:
-    return headway(
-        "router",
-        config=config,
-        grpc_port=0,
-        grpc_health_port=0,
-        metrics_port=0,
-        debug_port=0,
-        drain_timeout_s=0,
-        max_body_bytes=ROUTER_BODY_LIMIT,
-    )
+def router_command(config: Path, **flags: object) -> list[str]:
+    """On free ports, and gone at once when told to, unless the flags say otherwise."""
+    usual: dict[str, object] = {
+        "grpc_port": 0,
+        "grpc_health_port": 0,
+        "metrics_port": 0,
+        "debug_port": 0,
+        "drain_timeout_s": 0,
+        "max_body_bytes": ROUTER_BODY_LIMIT,
+    }
+    return headway("router", config=config, **(usual | flags))
 
 
 def _router(child: Child, line: str) -> RouterProcess:
