@@ -47,9 +47,16 @@ def _schedule(*endpoint_ids: EndpointId, cadence: Cadence = CADENCE) -> Schedule
         (2.0, True, 1, 0.1),
         (0.1, False, 1, 0.2),
         (1.6, False, 1, 2.0),
+        (0.1, True, 8, 0.2),
         (0.1, True, 1000, 4.0),
     ],
-    ids=["active: the least", "idle: doubles", "idle: up to the bound", "many: the common rate"],
+    ids=[
+        "active: the least",
+        "idle: doubles",
+        "idle: up to the bound",
+        "many: the common rate",
+        "very many: still fresh",
+    ],
 )
 def test_the_interval(last_s: float, active: bool, endpoints: int, expected_s: float) -> None:
     assert CADENCE.interval_s(last_s, active=active, endpoints=endpoints) == expected_s
