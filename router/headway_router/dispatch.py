@@ -20,8 +20,9 @@ Settle = Callable[[Outcome], None]
 
 IDLE_S = 60.0
 """The timer looks at the core at least this often."""
-SHORTEST_WAIT_S = 0.001
-"""And at most this often, so that a deadline which stays due cannot stop the event loop."""
+SHORTEST_WAIT_S = 0.005
+"""And at most this often: deadlines come with every request, and one wake-up serves many.  It is
+less than an engine's step, so nothing that is due notices."""
 
 
 @dataclass(slots=True)
@@ -143,8 +144,11 @@ class Dispatcher:
     def _set_timer(self) -> None:
         """Wake ``run`` if a deadline has moved before the time that it sleeps until."""
         deadline = self._core.next_deadline()
-        if deadline is not None and deadline < self._wakes_at:
-            self._wakes_at = deadline
+        if deadline is None:
+            return
+        wakes_at = max(deadline, self._clock() + SHORTEST_WAIT_S)
+        if wakes_at < self._wakes_at:
+            self._wakes_at = wakes_at
             self._timer_moved.set()
 
     def _tell(self, event: Event) -> None:
