@@ -97,6 +97,17 @@ def test_a_flood_ends_the_connection(name: str) -> None:
     assert peer.service.open_streams == 0
 
 
+def test_envoys_way_of_ending_streams_is_no_flood() -> None:
+    """Its RST_STREAM follows the end of each stream, whoever has ended it."""
+    peer = Peer(control_burst=50, reset_burst=50)
+    for stream_id in range(1, 1001, 4):
+        peer.send(frames.headers(stream_id), frames.data(stream_id, message(b"end")))
+        peer.send(frames.rst_stream(stream_id))
+        other = stream_id + 2
+        peer.send(frames.headers(other), frames.data(other, message(b"x"), END_STREAM))
+        assert goaway_code(peer.send(frames.rst_stream(other))) is None
+
+
 def test_the_same_frames_over_a_longer_time_are_no_flood() -> None:
     peer = Peer(control_burst=50, controls_per_s=10.0)
     for _ in range(60):
@@ -251,10 +262,10 @@ def test_an_idle_connection_is_drained_and_one_with_a_call_is_not() -> None:
 
 def test_what_is_remembered_of_closed_streams_and_header_fields_is_bounded() -> None:
     peer = Peer()
-    for i in range(1, 10_001, 2):
+    for i in range(1, 20_001, 2):
         fields = frames.request(x_headway_request_id=f"r{i}", grpc_timeout="1H")
         peer.send(frames.headers(i, fields, END_HEADERS | END_STREAM))
     calls, decoder = peer.connection._calls, peer.connection._streams._decoder
-    assert len(calls._past) <= 1024
-    assert len(calls._deadlines) <= 2048
+    assert len(calls.past) <= 8192
+    assert len(calls._deadlines) <= 8192
     assert len(decoder._fields) <= 512

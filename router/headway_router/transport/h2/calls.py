@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 
 from headway_router.errors import CallFailed, ProtocolViolation
@@ -41,10 +42,21 @@ class Route:
     """The peer ends its half with its question, and listens on."""
 
 
+class Past(Enum):
+    """How a stream that is closed has ended."""
+
+    LEFT = auto()
+    """By us, before the peer had ended its half: more of it may be on its way."""
+    ENDED = auto()
+    """By both."""
+    RESET = auto()
+    """By the peer's RST_STREAM, which may also follow the two others: Envoy always sends it."""
+
+
 Routes = Mapping[str, Route]
 """By path."""
 
-_REMEMBERED = 1024
+_REMEMBERED = 8192
 _NOT_GRPC = b"This port serves gRPC.\n"
 
 
@@ -57,8 +69,8 @@ class Calls:
         self._has_news = has_news
         self.sender = Sender(self._sent)
         self.open: dict[int, Call] = {}
-        self._past: dict[int, bool] = {}
-        """Streams that are closed, the latest; True: we ended them before the peer did."""
+        self.past: dict[int, Past] = {}
+        """The latest streams that are closed."""
         self._deadlines: list[tuple[float, int]] = []
         self._held_bytes = 0
         """Of incomplete messages."""
@@ -90,7 +102,7 @@ class Calls:
         self.sender.control(frame(HEADERS, END_HEADERS | END_STREAM, stream_id, block))
         if not has_ended:
             self.sender.control(rst_stream(stream_id, ErrorCode.NO_ERROR))
-        self.remember(stream_id, was_early=not has_ended)
+        self.remember(stream_id, Past.ENDED if has_ended else Past.LEFT)
 
     def feed(self, call: Call, data: bytes, at: int, end: int) -> None:
         """Take a part of the call's data; its messages are answered, or end it."""
@@ -128,11 +140,11 @@ class Calls:
     def reset(self, call: Call, code: ErrorCode) -> None:
         """The peer has broken a rule of its stream."""
         self.sender.control(rst_stream(call.stream_id, code))
-        self.cancel(call, was_early=True)
+        self.cancel(call, Past.LEFT)
 
-    def cancel(self, call: Call, *, was_early: bool = False) -> None:
+    def cancel(self, call: Call, past: Past = Past.RESET) -> None:
         """Nothing more can be sent."""
-        self._forget(call, was_early=was_early)
+        self._forget(call, past)
         if not call.is_over:
             self._close(call)
 
@@ -140,7 +152,7 @@ class Calls:
         """All are out of reach before the first is closed, as that may answer others of them."""
         calls = list(self.open.values())
         for call in calls:
-            self._forget(call, was_early=True)
+            self._forget(call, Past.LEFT)
         for call in calls:
             if not call.is_over:
                 self._close(call)
@@ -153,14 +165,10 @@ class Calls:
             if call is not None and not call.is_over:
                 self._fail(call, Status.DEADLINE_EXCEEDED, "the deadline has passed")
 
-    def was_ended_early(self, stream_id: int) -> bool | None:
-        """None: the stream was never opened, or is long closed."""
-        return self._past.get(stream_id)
-
-    def remember(self, stream_id: int, *, was_early: bool) -> None:
-        self._past[stream_id] = was_early
-        if len(self._past) > _REMEMBERED:
-            del self._past[next(iter(self._past))]
+    def remember(self, stream_id: int, past: Past) -> None:
+        self.past[stream_id] = past
+        if len(self.past) > _REMEMBERED:
+            del self.past[next(iter(self.past))]
 
     def _call(self, stream_id: int, head: RequestHead, now_s: float) -> Call:
         reader = MessageReader(self._limits.max_message_bytes)
@@ -216,15 +224,16 @@ class Calls:
             log.exception("h2.call_failed")
 
     def _sent(self, call: Call) -> None:
-        was_early = not call.peer_has_ended
-        if was_early:
+        past = Past.ENDED
+        if not call.peer_has_ended:
+            past = Past.LEFT
             self.sender.control(rst_stream(call.stream_id, ErrorCode.NO_ERROR))
-        self._forget(call, was_early=was_early)
+        self._forget(call, past)
 
-    def _forget(self, call: Call, *, was_early: bool) -> None:
+    def _forget(self, call: Call, past: Past) -> None:
         self.open.pop(call.stream_id, None)
         self.sender.drop(call)
-        self.remember(call.stream_id, was_early=was_early)
+        self.remember(call.stream_id, past)
 
     def _set_deadline(self, deadline_s: float, stream_id: int) -> None:
         """Those of calls that have ended stay until they are due, or are the most."""

@@ -11,9 +11,10 @@ from headway_router.errors import ConnectionBroken
 from headway_router.transport.h2 import frames
 from headway_router.transport.h2.calls import Calls, Routes
 from headway_router.transport.h2.frames import ErrorCode, Setting, frame, goaway
+from headway_router.transport.h2.inbound import STREAM_WINDOW
 from headway_router.transport.h2.limits import Allowance, Limits
 from headway_router.transport.h2.liveness import Liveness, Verdict
-from headway_router.transport.h2.streams import STREAM_WINDOW, Streams
+from headway_router.transport.h2.streams import Streams
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from headway_router.errors import ConnectionBroken
 from headway_router.transport.h2.call import Call
-from headway_router.transport.h2.calls import Calls
+from headway_router.transport.h2.calls import Calls, Past
 from headway_router.transport.h2.frames import (
     END_STREAM,
     MAX_STREAM_ID,
@@ -14,17 +14,14 @@ from headway_router.transport.h2.frames import (
     ErrorCode,
     rst_stream,
     unpadded,
-    window_update,
 )
 from headway_router.transport.h2.header_blocks import HeaderDecoder, HeadersTooLarge
 from headway_router.transport.h2.header_frames import HeaderFrames, depends_on
 from headway_router.transport.h2.heads import HeadReader
+from headway_router.transport.h2.inbound import Inbound
 from headway_router.transport.h2.limits import Allowance, Limits
 from headway_router.transport.h2.request_head import MalformedHead, check_trailers
 from headway_router.transport.h2.status import Status, trailers_only
-
-STREAM_WINDOW = 2**22
-"""Of what the peer sends; a body up to half of it needs no update of the window."""
 
 
 class Streams:
@@ -43,7 +40,7 @@ class Streams:
         self._resets = Allowance(limits.reset_burst, limits.resets_per_s, now_s)
         self._decoder = HeaderDecoder(limits.max_header_list_bytes)
         self._heads = HeadReader(self._decoder, limits.varying_header)
-        self._window = MAX_WINDOW
+        self._inbound = Inbound(self._sender)
         self.now_s = now_s
         """Of the input that is worked on."""
         self.headers = HeaderFrames(limits)
@@ -60,9 +57,7 @@ class Streams:
 
     def data(self, flags: int, stream_id: int, data: bytes, at: int, end: int) -> None:
         size = end - at
-        self._window -= size
-        if self._window < MAX_WINDOW // 2:
-            self._widen_connection()
+        self._inbound.take(size)
         call = self._calls.open.get(stream_id)
         if call is None or call.peer_has_ended:
             self._check_opened(stream_id)
@@ -73,7 +68,7 @@ class Streams:
         if not ends:
             if at == end:
                 self._count_control()
-            if not self._has_window(call, size):
+            if not self._inbound.take_of(call, size):
                 return self._reset(call, ErrorCode.FLOW_CONTROL_ERROR)
         if call.content_left is not None:
             call.content_left -= end - at
@@ -85,23 +80,6 @@ class Streams:
         if ends:
             self._calls.peer_ended(call)
         return None
-
-    def _widen_connection(self) -> None:
-        if self._window < 0:
-            message = "more data than the connection's window"
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, message)
-        self._sender.control(window_update(0, MAX_WINDOW - self._window))
-        self._window = MAX_WINDOW
-
-    def _has_window(self, call: Call, size: int) -> bool:
-        """Counts ``size`` bytes, and gives them back to the peer now and then."""
-        call.unacknowledged += size
-        if call.unacknowledged > STREAM_WINDOW // 2:
-            if call.unacknowledged > STREAM_WINDOW:
-                return False
-            self._sender.control(window_update(call.stream_id, call.unacknowledged))
-            call.unacknowledged = 0
-        return True
 
     # -- HEADERS, CONTINUATION -----------------------------------------------------------------
 
@@ -152,9 +130,9 @@ class Streams:
     def _late_headers(self, stream_id: int, block: bytes) -> None:
         with suppress(HeadersTooLarge):
             self._decoder.decode(block)
-        was_early = self._calls.was_ended_early(stream_id)
-        if not was_early:
-            code = ErrorCode.PROTOCOL_ERROR if was_early is None else ErrorCode.STREAM_CLOSED
+        past = self._calls.past.get(stream_id)
+        if past is not Past.LEFT:
+            code = ErrorCode.STREAM_CLOSED if past else ErrorCode.PROTOCOL_ERROR
             raise ConnectionBroken(code, f"HEADERS on stream {stream_id}, which is closed")
 
     def _trailers(self, call: Call, block: bytes) -> None:
@@ -189,11 +167,18 @@ class Streams:
         self._check_opened(stream_id)
         call = self._calls.open.get(stream_id)
         if call is None:
-            return self._count_control()
+            return self._late_reset(stream_id)
         self._calls.cancel(call)
         if self.now_s - call.opened_s < self._limits.young_s:
             self._count_reset()
         return None
+
+    def _late_reset(self, stream_id: int) -> None:
+        past = self._calls.past.get(stream_id)
+        if past is None or past is Past.RESET:
+            self._count_control()
+        else:
+            self._calls.past[stream_id] = Past.RESET
 
     def window_frame(self, _: int, stream_id: int, data: bytes, at: int, end: int) -> None:
         if end - at != 4:
@@ -222,7 +207,7 @@ class Streams:
         """DATA for nobody.  What was on its way when we ended the stream is no fault."""
         if call is not None:
             self._reset(call, ErrorCode.STREAM_CLOSED)
-        elif stream_id <= self.refused_above and not self._calls.was_ended_early(stream_id):
+        elif stream_id <= self.refused_above and not self._was_left(stream_id):
             self._sender.control(rst_stream(stream_id, ErrorCode.STREAM_CLOSED))
             self._count_reset()
 
@@ -230,13 +215,16 @@ class Streams:
         call = self._calls.open.get(stream_id)
         if call is not None:
             self._reset(call, code)
-        elif not self._calls.was_ended_early(stream_id):
+        elif not self._was_left(stream_id):
             self._sender.control(rst_stream(stream_id, code))
             self._count_reset()
 
+    def _was_left(self, stream_id: int) -> bool:
+        return self._calls.past.get(stream_id) is Past.LEFT
+
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         self._sender.control(rst_stream(stream_id, code))
-        self._calls.remember(stream_id, was_early=True)
+        self._calls.remember(stream_id, Past.LEFT)
         self._count_reset()
 
     def _reset(self, call: Call, code: ErrorCode) -> None:
