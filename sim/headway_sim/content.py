@@ -23,8 +23,15 @@ from random import Random
 from headway_core.affinity.rings import mix
 from headway_sim.workloads.request import Segment, WorkloadRequest
 
-_KEY, _EDGE, _LENGTH = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3
+_SEED = 0xA0761D6478BD642F
+_EDGE, _LENGTH = 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3
+"""Odd, so that multiples of them are all different: one prefix, many offsets and lengths."""
+_MASK = (1 << 64) - 1
 _REMEMBERED = 1 << 18
+_RECENT = 4096
+
+_Chain = tuple[tuple[int, ...], int]
+"""The hashes of a prompt's full blocks, and the state after its last segment."""
 
 
 class KeyHashes:
@@ -54,9 +61,13 @@ class SizeEstimate:
         self._seed = seed
         self._factors: dict[str, float] = {}
 
+    @property
+    def is_exact(self) -> bool:
+        return self._error == 0
+
     def tokens(self, segment: Segment) -> int:
         """>= 1; the truth if there is no error."""
-        if self._error == 0:
+        if self.is_exact:
             return segment.tokens
         return max(1, round(segment.tokens * self._factor(segment.key)))
 
@@ -76,18 +87,20 @@ class Contents:
     def __init__(self, estimate: SizeEstimate) -> None:
         self._estimate = estimate
         self._keys = KeyHashes()
+        self._recent: dict[tuple[int, int], tuple[WorkloadRequest, _Chain]] = {}
 
     def engine_blocks(self, request: WorkloadRequest, block_tokens: int) -> tuple[int, ...]:
         """One hash per full block of the prompt."""
-        sizes = [segment.tokens for segment in request.prompt]
-        return tuple(self._chain(request.prompt, sizes, block_tokens)[0])
+        return self._true_chain(request, block_tokens)[0]
 
     def router_blocks(
         self, request: WorkloadRequest, block_tokens: int
     ) -> tuple[tuple[int, ...], int]:
         """One hash per full block of the prompt as the router sees it, and its estimated tokens."""
+        if self._estimate.is_exact:
+            return self._true_chain(request, block_tokens)[0], request.prompt_tokens
         sizes = [self._estimate.tokens(segment) for segment in request.prompt]
-        return tuple(self._chain(request.prompt, sizes, block_tokens)[0]), sum(sizes)
+        return self._chain(request.prompt, sizes, block_tokens)[0], sum(sizes)
 
     def answer_blocks(
         self, request: WorkloadRequest, block_tokens: int
@@ -95,28 +108,37 @@ class Contents:
         """Hash of block ``index`` once the answer has filled it; None: nobody repeats it."""
         if request.answer_key is None:
             return None
-        sizes = [segment.tokens for segment in request.prompt]
-        _, state = self._chain(request.prompt, sizes, block_tokens)
-        base = mix(state ^ self._keys[request.answer_key], _KEY)
-        prompt_tokens = sum(sizes)
+        _, state = self._true_chain(request, block_tokens)
+        base = mix(state ^ self._keys[request.answer_key], _SEED)
+        prompt_tokens = request.prompt_tokens
 
         def hash_of(index: int) -> int:
-            return mix(base ^ ((index + 1) * block_tokens - prompt_tokens), _EDGE)
+            return base ^ (((index + 1) * block_tokens - prompt_tokens) * _EDGE & _MASK)
 
         return hash_of
 
-    def _chain(
-        self, prompt: Sequence[Segment], sizes: Sequence[int], block_tokens: int
-    ) -> tuple[list[int], int]:
-        """The hashes, and the state after the last segment."""
+    def _true_chain(self, request: WorkloadRequest, block_tokens: int) -> _Chain:
+        """Kept for a while, as routers and engines ask for the same."""
+        key = (id(request), block_tokens)  # The entry keeps the request alive, so the id is its.
+        found = self._recent.get(key)
+        if found is None:
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            sizes = [segment.tokens for segment in request.prompt]
+            chain = self._chain(request.prompt, sizes, block_tokens)
+            found = self._recent[key] = (request, chain)
+        return found[1]
+
+    def _chain(self, prompt: Sequence[Segment], sizes: Sequence[int], block_tokens: int) -> _Chain:
         hashes: list[int] = []
+        keys = self._keys
         state, start, edge = 0, 0, block_tokens
         for segment, size in zip(prompt, sizes, strict=True):
-            base = mix(state ^ self._keys[segment.key], _KEY)
+            base = mix(state ^ keys[segment.key], _SEED)
             end = start + size
             while edge <= end:
-                hashes.append(mix(base ^ (edge - start), _EDGE))
+                hashes.append(base ^ ((edge - start) * _EDGE & _MASK))
                 edge += block_tokens
-            state = mix(base ^ segment.tokens, _LENGTH)
+            state = base ^ (segment.tokens * _LENGTH & _MASK)
             start = end
-        return hashes, state
+        return tuple(hashes), state

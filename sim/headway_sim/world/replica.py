@@ -47,19 +47,14 @@ class Replica:
         self._last_tick_ns = -1
 
     @property
-    def is_up(self) -> bool:
-        return self._picker is not None
-
-    @property
     def fleet(self) -> Fleet:
         """What it was told last."""
         return self._fleet
 
-    @property
-    def picker(self) -> Picker | None:
-        return self._picker
-
-    def start(self, _: object = None) -> None:
+    def start(self) -> None:
+        """Without effect while it is up."""
+        if self._picker is not None:
+            return
         self._picker = self._make(self.number, self._starts)
         self._starts += 1
         self._settle(self._picker.apply(self._fleet, self._kernel.now_s))

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.policy import Fleet
 from headway_sim.content import Contents, SizeEstimate
-from headway_sim.engine import Engine, EngineEvent
+from headway_sim.engine import Engine, EngineEvent, TokenEmitted
 from headway_sim.errors import InvalidScenario
 from headway_sim.kernel import Kernel, ns
 from headway_sim.pickers import Picker
@@ -122,6 +122,8 @@ class World:
             faults.plan(fault)
 
     def _told(self, host: Host, event: EngineEvent) -> None:
+        if isinstance(event, TokenEmitted) and event.index > 0:
+            return  # Most events by far, and nobody's business.
         self._gateway.told(host, event)
         if self._feed is not None:
             self._feed.told(host, event)

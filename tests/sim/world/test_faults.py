@@ -193,3 +193,22 @@ def test_each_replica_sees_only_its_own_requests_and_all_scrapes() -> None:
 def test_a_fault_about_what_there_is_not_is_refused(fault: Fault, message: str) -> None:
     with pytest.raises(InvalidScenario, match=message):
         run_with(Scripted(["a"]), [], fault)
+
+
+def test_restarts_that_overlap_are_one() -> None:
+    starts: list[int] = []
+
+    def make(replica: int, start: int) -> Picker:
+        starts.append(start)
+        return Scripted(["a"])
+
+    restarts = (RouterRestart(replica=0, at_s=1.0), RouterRestart(replica=0, at_s=1.5))
+    run = World(
+        fleet=a_fleet(["a"]),
+        engines={"a": an_engine()},
+        traffic=OpenLoop([a_request(0.5 * t) for t in range(8)]),
+        make_picker=make,
+        setting=replace(QUIET, faults=restarts),
+    ).run()
+    assert starts == [0, 1]
+    assert {record.fate for record in run.records} == {Fate.FINISHED}
