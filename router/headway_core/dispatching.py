@@ -3,7 +3,7 @@
 from headway_core.admission import fits
 from headway_core.estimate.work import Work
 from headway_core.facts import EndpointId, Role
-from headway_core.outcomes import Decision, Lease, Leg, Placed
+from headway_core.outcomes import Candidate, Decision, Lease, Leg, Placed
 from headway_core.pool_state import PoolState
 from headway_core.timers import Timers
 from headway_core.tracking import Dispatched, Tracked
@@ -21,7 +21,7 @@ class Dispatching:
         self._timers = timers
         self._leases = 0
         self._first_token_share = 0.0
-        """How many of the recent requests showed their first token: is there a tap?"""
+        """How many of the recent requests show their first token: is there a tap?"""
 
     def fits(self, endpoint_id: EndpointId, tokens: float, now: float) -> bool:
         """May the engine get so much now, or must it wait its turn in the held queue?"""
@@ -69,6 +69,7 @@ class Dispatching:
         if sent is None or sent.first_token_seen:
             return
         sent.first_token_seen = True
+        self._count_first_token(seen=True)
         if served_by is not None and served_by != sent.endpoint_id:
             self._move(tracked, sent, served_by, now)
         if not sent.was_moved:
@@ -87,9 +88,8 @@ class Dispatching:
         sent = tracked.dispatched
         if sent is None or not self._state.ledger.release(sent.lease.lease_id, now):
             return False
-        self._first_token_share += _TAP_SMOOTHING * (
-            float(sent.first_token_seen) - self._first_token_share
-        )
+        if not sent.first_token_seen:
+            self._count_first_token(seen=False)
         self._settle_load(sent.endpoint_id)
         return True
 
@@ -110,6 +110,9 @@ class Dispatching:
             state.mirror.record(endpoint_id, request.blocks, request.block_tokens)
         self._settle_load(left)
         self._settle_load(endpoint_id)
+
+    def _count_first_token(self, *, seen: bool) -> None:
+        self._first_token_share += _TAP_SMOOTHING * (float(seen) - self._first_token_share)
 
     def _settle_load(self, endpoint_id: EndpointId) -> None:
         """Its load has changed; one of an endpoint that is gone is kept no longer than needed."""
@@ -133,12 +136,13 @@ class Dispatching:
         if state.pool.policy.max_attempts < 2:
             return None
         serving, subset = state.endpoints.serving, tracked.request.allowed_endpoints
-        # While it was held a candidate may have gone.
-        others = [
-            c for c in decision.candidates if c.endpoint_id != chosen and c.endpoint_id in serving
-        ]
-        if others:
-            return min(others, key=lambda c: c.ttft_s).endpoint_id
+        best: Candidate | None = None
+        for other in decision.candidates:
+            # While the request was held a candidate may have gone.
+            if other.endpoint_id != chosen and other.endpoint_id in serving:
+                best = other if best is None or other.ttft_s < best.ttft_s else best
+        if best is not None:
+            return best.endpoint_id
         if subset is None:
             found = state.by_requests.least(1, lambda e: e != chosen)
         else:

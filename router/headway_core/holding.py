@@ -141,7 +141,7 @@ def decided(
     return Decision(
         pool=state.pool.name,
         endpoint_id=chosen.candidate.endpoint_id,
-        candidates=tuple(p.candidate for p in prospects),
+        candidates=tuple([p.candidate for p in prospects]),
         reason=reason,
         policy_hash=state.pool.policy.content_hash,
     )

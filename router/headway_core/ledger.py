@@ -37,10 +37,11 @@ class Ledger:
 
     def load(self, endpoint_id: EndpointId) -> Load:
         """The endpoint's load, to read."""
-        load = self._loads.get(endpoint_id)
-        if load is None:
+        try:
+            return self._loads[endpoint_id]
+        except KeyError:
             load = self._loads[endpoint_id] = Load()
-        return load
+            return load
 
     def charge(self, lease: Lease, endpoint_id: EndpointId, work: Work, now: float) -> None:
         load = self.load(endpoint_id)

@@ -194,8 +194,7 @@ class PoolRouter:
             self._pool_timers.at(self._warm_due, self.pool.name)
 
     def _prospects(self, tracked: Tracked, now: float) -> list[Prospect]:
-        among = choices(self.state, tracked.request, now)
-        return [assess(self.state, tracked, e, now, among) for e in among.ids]
+        return assess(self.state, tracked, choices(self.state, tracked.request, now), now)
 
     def _settle_anew(self, homeless: list[Tracked], now: float) -> None:
         for tracked in homeless:

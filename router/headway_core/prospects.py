@@ -53,11 +53,8 @@ def choices(state: PoolState, request: InferenceRequest, now: float) -> Choices:
     if policy.candidates is CandidateSet.PAIR_PLUS and state.endpoints.any_fresh(
         now, policy.stale_after_s
     ):
-        found += _extras(state, request, allowed, now)
+        found += _extras(state, request, allowed, depth, now)
     return Choices(tuple(dict.fromkeys(found)), pair, depth)
-
-
-NO_CHOICES = Choices(())
 
 
 def _balanced(
@@ -74,62 +71,66 @@ def _balanced(
 
 
 def _extras(
-    state: PoolState, request: InferenceRequest, allowed: frozenset[EndpointId], now: float
+    state: PoolState,
+    request: InferenceRequest,
+    allowed: frozenset[EndpointId],
+    key_blocks: int,
+    now: float,
 ) -> list[EndpointId]:
     """The least backlog of each kind, and the longest predicted hit, where the view is fresh."""
-
-    stale_after_s = state.pool.policy.stale_after_s
+    endpoints = state.endpoints
+    fresh_since = now - state.pool.policy.stale_after_s
 
     def is_fresh(endpoint_id: EndpointId) -> bool:
-        return endpoint_id in allowed and state.endpoints[endpoint_id].is_fresh(now, stale_after_s)
+        scraped = endpoints[endpoint_id].scraped
+        return scraped is not None and scraped > fresh_since and endpoint_id in allowed
 
     found = state.by_backlog.least(1, is_fresh, tries=FRESH_TRIES)
-    holders = [e for e in state.mirror.longest(request.blocks, HOLDERS) if is_fresh(e)]
-    if holders:
-        found.append(min(holders, key=state.backlog_s))
+    run = state.mirror.longest_run(request.blocks)
+    if run >= key_blocks:
+        holders = state.mirror.holders(request.blocks[run - 1], HOLDERS)
+        found += sorted(filter(is_fresh, holders), key=state.backlog_s)[:1]
     return found
 
 
-def assess(
-    state: PoolState,
-    tracked: Tracked,
-    endpoint_id: EndpointId,
-    now: float,
-    among: Choices = NO_CHOICES,
-) -> Prospect:
-    """Predict one candidate for a request that is nowhere yet."""
-    request, priority, ttft_left_s = tracked.request, tracked.priority, tracked.ttft_left_s(now)
-    record, law = state.endpoints[endpoint_id], state.latency[endpoint_id]
-    load, queue = state.ledger.load(endpoint_id), state.queues[endpoint_id]
-    hit_tokens = own_hit_tokens = 0
-    if state.has_prefix(request):
-        hit_blocks = state.mirror.hit_blocks(endpoint_id, request.blocks)
-        hit_tokens = min(hit_blocks * request.block_tokens, max(0, request.prompt_tokens - 1))
-        own_hit_tokens = hit_tokens if hit_blocks >= among.key_blocks else 0
-    work = prefill_work(request.prompt_tokens, hit_tokens)
-    queue_s = engine_s = foreign_s = 0.0
-    if queue:
-        order = state.pool.policy.flow_control.order
-        queue_s = law.work_s(queue.ahead(order, priority, work.tokens))
-    if load.unprefilled:
-        engine_s = law.work_s(state.engine_work_ahead(endpoint_id, now))
-    if record.foreign_waiting:
-        foreign_s = law.work_s(state.foreign_work(record, now))
-    prefill_s = law.prefill_s(work)
-    shared_hit_s = 0.0
-    if hit_tokens > own_hit_tokens:
-        shared_hit_s = law.prefill_s(prefill_work(request.prompt_tokens, 0)) - prefill_s
-    ttft_s = queue_s + engine_s + foreign_s + prefill_s
-    probability = None
-    if ttft_left_s is not None:
-        probability = law.probability_within(ttft_s, ttft_left_s)
-    seconds = {"queue": queue_s, "engine": engine_s, "foreign": foreign_s, "prefill": prefill_s}
-    return Prospect(
-        candidate=Candidate(endpoint_id, seconds, ttft_s, hit_tokens, probability),
-        work=work,
-        own_hit_tokens=own_hit_tokens,
-        shared_hit_s=shared_hit_s,
-        is_paired=endpoint_id in among.pair,
-        last_used=record.last_used,
-        requests_per_weight=(load.leases + len(queue) + 1) / record.endpoint.weight,
-    )
+def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> list[Prospect]:
+    """Predict each of the candidates for a request that is nowhere yet."""
+    request, left_s = tracked.request, tracked.ttft_left_s(now)
+    prompt_tokens, block_tokens = request.prompt_tokens, request.block_tokens
+    blocks = request.blocks if state.has_prefix(request) else ()
+    order = state.pool.policy.flow_control.order
+    cold = prefill_work(prompt_tokens, 0)
+    longest = state.mirror.longest_run(blocks)
+    prospects = []
+    for endpoint_id in among.ids:
+        record, law = state.endpoints[endpoint_id], state.latency[endpoint_id]
+        load, held = state.ledger.load(endpoint_id), state.queues[endpoint_id]
+        work, hit_tokens, is_own = cold, 0, True
+        if longest and (hit_blocks := state.mirror.hit_blocks(endpoint_id, blocks, longest)):
+            hit_tokens = min(hit_blocks * block_tokens, max(0, prompt_tokens - 1))
+            is_own = hit_blocks >= among.key_blocks
+            work = prefill_work(prompt_tokens, hit_tokens)
+        queue_s = engine_s = foreign_s = 0.0
+        waiting = len(held)
+        if waiting:
+            queue_s = law.work_s(held.ahead(order, tracked.priority, work.tokens))
+        if load.unprefilled:
+            engine_s = law.work_s(state.engine_work_ahead(endpoint_id, now))
+        if record.foreign_waiting:
+            foreign_s = law.work_s(state.foreign_work(record, now))
+        prefill_s = law.prefill_s(work)
+        ttft_s = queue_s + engine_s + foreign_s + prefill_s
+        seconds = {"queue": queue_s, "engine": engine_s, "foreign": foreign_s, "prefill": prefill_s}
+        probability = None if left_s is None else law.probability_within(ttft_s, left_s)
+        prospects.append(
+            Prospect(
+                candidate=Candidate(endpoint_id, seconds, ttft_s, hit_tokens, probability),
+                work=work,
+                own_hit_tokens=hit_tokens if is_own else 0,
+                shared_hit_s=0.0 if is_own else law.prefill_s(cold) - prefill_s,
+                is_paired=endpoint_id in among.pair,
+                last_used=record.last_used,
+                requests_per_weight=(load.leases + waiting + 1) / record.endpoint.weight,
+            )
+        )
+    return prospects

@@ -10,7 +10,8 @@ so is passed over by itself.  The rungs are 1,024 x 2^k tokens.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 FIRST_RUNG_TOKENS = 1024
 RUNGS = 8
@@ -20,15 +21,18 @@ MIN_REQUESTS = 100
 
 
 class Ladder:
-    """The recent prefixes of one pool.  ``key`` reads, ``record`` learns."""
+    """The recent prefixes of one pool.  ``key`` reads, ``record`` learns.
+
+    A prefix is known by the id of its last block, which stands for all before it.
+    """
 
     def __init__(self) -> None:
-        self._window: deque[tuple[tuple[int, int], ...]] = deque()
-        self._counts: dict[tuple[int, int], int] = {}
-        self._hot: set[tuple[int, int]] = set()
+        self._window: deque[Sequence[int]] = deque()
+        self._counts: dict[int, int] = {}
+        self._hot: set[int] = set()
 
     def key(self, blocks: Sequence[int], block_tokens: int) -> int:
-        """The prefix to hash: the block id at the chosen depth; it stands for all before it."""
+        """The prefix to hash."""
         return blocks[self.depth(blocks, block_tokens) - 1]
 
     def depth(self, blocks: Sequence[int], block_tokens: int) -> int:
@@ -36,47 +40,42 @@ class Ladder:
 
         A prompt that ends below the rung is hashed as far as it goes.  ``blocks`` is not empty.
         """
-        for rung in _rungs(blocks, block_tokens):
-            if rung not in self._hot:
-                return rung[0]
+        for depth in _depths(block_tokens):
+            if depth > len(blocks):
+                break
+            if blocks[depth - 1] not in self._hot:
+                return depth
         return len(blocks)
 
     def record(self, blocks: Sequence[int], block_tokens: int, endpoints: int) -> None:
         """Count a request of a pool with that many endpoints."""
-        entry = tuple(_rungs(blocks, block_tokens))
-        self._window.append(entry)
-        for rung in entry:
-            self._counts[rung] = self._counts.get(rung, 0) + 1
+        counts, length = self._counts, len(blocks)
+        rungs = [blocks[depth - 1] for depth in _depths(block_tokens) if depth <= length]
+        self._window.append(rungs)
+        for rung in rungs:
+            counts[rung] = counts.get(rung, 0) + 1
         if len(self._window) > WINDOW_REQUESTS:
             self._forget(self._window.popleft())
         seen = len(self._window)
-        for rung in entry:
-            share_of_fair = self._counts.get(rung, 0) * endpoints / seen
-            if share_of_fair > 2 and seen >= MIN_REQUESTS:
+        for rung in rungs:
+            share_of_fair = counts[rung] * endpoints / seen
+            if share_of_fair < 1:
+                self._hot.discard(rung)
+            elif share_of_fair > 2 and seen >= MIN_REQUESTS:
                 self._hot.add(rung)
-            elif share_of_fair < 1:
-                self._hot.discard(rung)
 
-    def _forget(self, entry: tuple[tuple[int, int], ...]) -> None:
-        for rung in entry:
-            left = self._counts[rung] - 1
-            if left:
-                self._counts[rung] = left
+    def _forget(self, rungs: Sequence[int]) -> None:
+        counts = self._counts
+        for rung in rungs:
+            if counts[rung] > 1:
+                counts[rung] -= 1
             else:
-                del self._counts[rung]
+                del counts[rung]
                 self._hot.discard(rung)
 
 
-def _rungs(blocks: Sequence[int], block_tokens: int) -> Iterator[tuple[int, int]]:
-    """(depth in blocks, id of the prefix) of every rung that the prompt reaches.
-
-    Rungs shorter than a block all end at the first block: one rung, to be counted once.
-    """
-    reached = 0
-    for k in range(RUNGS):
-        depth = max(1, (FIRST_RUNG_TOKENS << k) // block_tokens)
-        if depth > len(blocks):
-            return
-        if depth > reached:
-            yield (depth, blocks[depth - 1])
-            reached = depth
+@lru_cache
+def _depths(block_tokens: int) -> tuple[int, ...]:
+    """The rungs in blocks.  Those shorter than a block all end at the first: one, counted once."""
+    depths = (max(1, (FIRST_RUNG_TOKENS << k) // block_tokens) for k in range(RUNGS))
+    return tuple(dict.fromkeys(depths))

@@ -6,8 +6,8 @@ blocks before it, and the predicted hit can be found by bisection.  Corrected by
 an engine sends them, and by the cached tokens that engines report.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 
 from headway_core.facts import EndpointId
@@ -59,42 +59,32 @@ class Mirror:
         """Set the capacity that the engine reports; takes effect with the next ``record``."""
         self._caches[endpoint_id].cache_tokens = cache_tokens
 
-    def hit_blocks(self, endpoint_id: EndpointId, blocks: Sequence[int]) -> int:
-        """Leading blocks that the endpoint is believed to hold."""
-        held = self._caches[endpoint_id].held
-        low, high = 0, len(blocks)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if blocks[middle - 1] in held:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def longest_run(self, blocks: Sequence[int]) -> int:
+        """Leading blocks that some endpoint of the pool is believed to hold."""
+        return _run(self._holders, blocks, len(blocks))
 
-    def longest(self, blocks: Sequence[int], limit: int) -> list[EndpointId]:
-        """Up to ``limit`` endpoints with the longest predicted hit of the pool; none if 0."""
-        holders = self._holders
-        low, high = 0, len(blocks)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if blocks[middle - 1] in holders:
-                low = middle
-            else:
-                high = middle - 1
-        if not low:
-            return []
-        return list(islice(self._endpoints(holders[blocks[low - 1]]), limit))
+    def holders(self, block: int, limit: int) -> list[EndpointId]:
+        """Up to ``limit`` of those who are believed to hold a block."""
+        return list(islice(self._endpoints(self._holders.get(block, 0)), limit))
+
+    def hit_blocks(
+        self, endpoint_id: EndpointId, blocks: Sequence[int], at_most: int | None = None
+    ) -> int:
+        """Leading blocks that the endpoint is believed to hold.
+
+        ``at_most``: the longest run in the pool, where it is known already.
+        """
+        held = self._caches[endpoint_id].held
+        return _run(held, blocks, len(blocks) if at_most is None else at_most)
 
     def record(self, endpoint_id: EndpointId, blocks: Sequence[int], block_tokens: int) -> None:
         """The prompt with these blocks was sent there, so it will be cached."""
         cache = self._caches[endpoint_id]
         held, mask, holders = cache.held, 1 << cache.bit, self._holders
-        for block in reversed(blocks):
-            if block in held:
-                held.move_to_end(block)
-            else:
-                held[block] = None
-                holders[block] = holders.get(block, 0) | mask
+        for block in [b for b in blocks if b not in held]:
+            held[block] = None
+            holders[block] = holders.get(block, 0) | mask
+        deque(map(held.move_to_end, reversed(blocks)), maxlen=0)
         known = cache.cache_tokens
         capacity = cache.share * (DEFAULT_CACHE_TOKENS if known is None else known)
         while len(held) * block_tokens > capacity:
@@ -139,3 +129,19 @@ class Mirror:
             if endpoint_id is not None:
                 yield endpoint_id
             bits ^= lowest
+
+
+def _run(held: Container[int], blocks: Sequence[int], at_most: int) -> int:
+    """How many leading blocks are held, where none is held without those before it."""
+    if not at_most or blocks[0] not in held:
+        return 0
+    if blocks[at_most - 1] in held:
+        return at_most
+    low, high = 1, at_most - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if blocks[middle - 1] in held:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from headway_core.choice import Prospect
 from headway_core.facts import EndpointId
 from headway_core.pool_state import PoolState
-from headway_core.prospects import assess
+from headway_core.prospects import Choices, assess
 from headway_core.tracking import Tracked
 
 WORST = 16
@@ -73,5 +73,5 @@ def _best(state: PoolState, entry: Tracked, taken: set[EndpointId], now: float) 
     ids = state.by_backlog.least(1, may_take)
     if entry.held is not None:
         ids += [c.endpoint_id for c in entry.held.decision.candidates if may_take(c.endpoint_id)]
-    prospects = [assess(state, entry, e, now) for e in dict.fromkeys(ids)]
+    prospects = assess(state, entry, Choices(tuple(dict.fromkeys(ids))), now)
     return min(prospects, key=lambda p: p.ttft_order, default=None)
