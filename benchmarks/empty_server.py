@@ -3,12 +3,14 @@
 It sends every request to one endpoint, and echoes the body where the mode wants that.  What it
 costs is what gRPC costs; what a router costs beyond it is the router's own.
 
-    python -m benchmarks.empty_server ENDPOINT      prints its port
+    python -m benchmarks.empty_server ENDPOINT [grpc-aio | h2]      prints its port
+
+With ``h2`` the same answers come through the router's own transport, for what that one costs.
 """
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
@@ -17,7 +19,9 @@ from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as services
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from headway_router.extproc.headers import DESTINATION
-from headway_router.transport import SERVICE_NAME
+from headway_router.health import Health
+from headway_router.transport import SERVICE_NAME, Deliver
+from headway_router.transport.h2.server import H2Transport, limits_for
 
 FULL_DUPLEX_STREAMED = 4
 MAX_MESSAGE_BYTES = 64 << 20
@@ -68,5 +72,56 @@ async def serve(endpoint: str) -> None:
     await server.wait_for_termination()
 
 
+class EmptyStream:
+    """The same on the router's own transport."""
+
+    def __init__(self, common: pb.CommonResponse) -> None:
+        self._common = common
+        self._is_duplex = False
+        self.is_over = False
+        self.is_waiting = False
+
+    def receive(self, data: bytes) -> Sequence[bytes]:
+        message = pb.ProcessingRequest.FromString(data)
+        if message.HasField("protocol_config"):
+            self._is_duplex = message.protocol_config.request_body_mode == FULL_DUPLEX_STREAMED
+        match message.WhichOneof("request"):
+            case "request_headers":
+                common = self._common if self._is_duplex else pb.CommonResponse()
+                answer = pb.ProcessingResponse(request_headers=pb.HeadersResponse(response=common))
+            case "request_body" if self._is_duplex:
+                answer = _streamed(message.request_body)
+            case "request_body":
+                answer = pb.ProcessingResponse(request_body=pb.BodyResponse(response=self._common))
+            case _:
+                self.is_over = True
+                return []
+        return [answer.SerializeToString()]
+
+    def close(self) -> None:
+        pass
+
+
+class EmptyService:
+    def __init__(self, endpoint: str) -> None:
+        header = HeaderValue(key=DESTINATION, raw_value=endpoint.encode())
+        self._common = pb.CommonResponse(
+            header_mutation=pb.HeaderMutation(set_headers=[HeaderValueOption(header=header)])
+        )
+
+    def open(self, _: Mapping[str, str], __: Deliver) -> EmptyStream:
+        return EmptyStream(self._common)
+
+
+async def serve_h2(endpoint: str) -> None:
+    limits = limits_for(MAX_MESSAGE_BYTES)
+    transport = H2Transport(
+        EmptyService(endpoint), Health(), host="127.0.0.1", port=0, limits=limits
+    )
+    await transport.start()
+    print(transport.port, flush=True)
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run((serve_h2 if sys.argv[2:] == ["h2"] else serve)(sys.argv[1]))

@@ -32,6 +32,8 @@ ROUNDS = 3
 CONCURRENCY = 32
 ENDPOINTS = 8
 MODEL = "bench"
+TRANSPORTS = {"grpc-aio": "", "h2": " h2"}
+"""And what they add to the name of a server."""
 WARM_UP_REQUESTS = 200
 
 
@@ -94,11 +96,14 @@ def _arms(servers: Sequence[Server], mode: BodyMode) -> list[tuple[Server, bool]
     return [*arms, (servers[-1], True)] if mode is BodyMode.BUFFERED else arms
 
 
-async def _servers(
-    children: Children, folder: Path, addresses: Sequence[str]
-) -> tuple[Server, Server]:
-    command = [sys.executable, "-m", "benchmarks.empty_server", addresses[0]]
-    empty = await children.start("empty", command)
+async def _servers(children: Children, folder: Path, addresses: Sequence[str]) -> list[Server]:
+    """The empty one, on either transport, then the router on either."""
+    servers = []
+    for transport, name in TRANSPORTS.items():
+        command = [sys.executable, "-m", "benchmarks.empty_server", addresses[0], transport]
+        empty = await children.start(f"empty-{transport}", command)
+        address = f"127.0.0.1:{await ready_line(empty)}"
+        servers.append(Server(f"empty{name}", empty, address))
     config = folder / "config"
     config.mkdir()
     endpoints = [
@@ -111,21 +116,28 @@ async def _servers(
         "metadata": {"name": "bench"},
         "spec": {
             "model": {"name": MODEL},
-            "groups": [{"name": "all", "workload": "Static", "endpoints": endpoints}],
+            "groups": [
+                {
+                    "name": "all",
+                    "workload": "Static",
+                    "endpoints": endpoints,
+                    # As fast as that listener: nothing is held, a request is decided and sent.
+                    "capacity": {"prefillTokensPerSecond": 100_000_000},
+                }
+            ],
             "slo": {"ttftMs": 5000},
         },
     }
     # JSON is YAML.
     (config / "pool.yaml").write_bytes(orjson.dumps(pool))
     ports = ("grpc", "grpc-health", "metrics", "debug")
-    command = [sys.executable, "-m", "headway_cli", "router", "--config", str(config)]
-    command += [item for port in ports for item in (f"--{port}-port", "0")]
-    router = await children.start("router", command)
-    ready = orjson.loads(await ready_line(router))
-    return (
-        Server("empty", empty, f"127.0.0.1:{await ready_line(empty)}"),
-        Server("headway", router, f"127.0.0.1:{ready['grpc_port']}"),
-    )
+    for transport, name in TRANSPORTS.items():
+        command = [sys.executable, "-m", "headway_cli", "router", "--config", str(config)]
+        command += [item for port in ports for item in (f"--{port}-port", "0")]
+        router = await children.start(f"router-{transport}", [*command, "--transport", transport])
+        ready = orjson.loads(await ready_line(router))
+        servers.append(Server(f"headway{name}", router, f"127.0.0.1:{ready['grpc_port']}"))
+    return servers
 
 
 @asynccontextmanager
