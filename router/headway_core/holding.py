@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from headway_core.choice import Prospect
 from headway_core.dispatching import Dispatching
+from headway_core.estimate.work import prefill_work
 from headway_core.facts import EndpointId
 from headway_core.outcomes import Decision, Outcome, Reason, ShedReason
 from headway_core.pool_state import PoolState
+from headway_core.prospects import predicted_hit_tokens
 from headway_core.queueing.held import HeldQueue
 from headway_core.queueing.rebalance import moves
 from headway_core.timers import Timers
@@ -44,12 +46,36 @@ class Holding:
         queue = self._state.queues.get(endpoint_id)
         while queue and self._may_go(endpoint_id, 0, now):
             entry = queue.next_entry(self._state.pool.policy.flow_control.order, now)
-            if entry is None or not self._may_go(endpoint_id, entry.held_work.tokens, now):
+            if entry is None:
+                break
+            if self._predict_again(entry):
+                continue  # It may be another's turn now.
+            if not self._may_go(endpoint_id, entry.held_work.tokens, now):
                 break
             queue.dispatched(entry)
             self._state.held -= 1
             outcomes.append(self._dispatching.dispatch(entry, now))
         return outcomes
+
+    def _predict_again(self, tracked: Tracked) -> bool:
+        """While it waited its prefix may have been cached by a sister, or evicted.
+
+        The window, and what is learned from its first token, count the work that is left, not
+        what it once was.  False: nothing has changed.
+        """
+        place, state = tracked.held, self._state
+        if place is None or not state.has_prefix(tracked.request):
+            return False
+        hit_tokens = predicted_hit_tokens(state, tracked.request, place.endpoint_id)
+        if hit_tokens == place.hit_tokens:
+            return False
+        self.discard(tracked)
+        place.hit_tokens = hit_tokens
+        place.work = prefill_work(tracked.request.prompt_tokens, hit_tokens)
+        place.prefill_s = state.latency[place.endpoint_id].prefill_s(place.work)
+        tracked.held = place
+        self._add(tracked)
+        return True
 
     def expire(self, tracked: Tracked, now: float) -> ShedReason | None:
         """Give a held request up if that is due, and say why.

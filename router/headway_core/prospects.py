@@ -93,10 +93,21 @@ def _extras(
     return found
 
 
+def predicted_hit_tokens(
+    state: PoolState, request: InferenceRequest, endpoint_id: EndpointId
+) -> int:
+    """Of a request with a prefix; never all of it, as the last token is always computed."""
+    return _tokens(request, state.mirror.hit_blocks(endpoint_id, request.blocks))
+
+
+def _tokens(request: InferenceRequest, hit_blocks: int) -> int:
+    return min(hit_blocks * request.block_tokens, max(0, request.prompt_tokens - 1))
+
+
 def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> list[Prospect]:
     """Predict each of the candidates for a request that is nowhere yet."""
     request, left_s = tracked.request, tracked.ttft_left_s(now)
-    prompt_tokens, block_tokens = request.prompt_tokens, request.block_tokens
+    prompt_tokens = request.prompt_tokens
     blocks = request.blocks if state.has_prefix(request) else ()
     order = state.pool.policy.flow_control.order
     cold = prefill_work(prompt_tokens, 0)
@@ -107,7 +118,7 @@ def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> li
         load, held = state.ledger.load(endpoint_id), state.queues[endpoint_id]
         work, hit_tokens, is_own = cold, 0, True
         if longest and (hit_blocks := state.mirror.hit_blocks(endpoint_id, blocks, longest)):
-            hit_tokens = min(hit_blocks * block_tokens, max(0, prompt_tokens - 1))
+            hit_tokens = _tokens(request, hit_blocks)
             is_own = hit_blocks >= among.key_blocks
             work = prefill_work(prompt_tokens, hit_tokens)
         queue_s = engine_s = foreign_s = 0.0

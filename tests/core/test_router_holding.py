@@ -170,6 +170,17 @@ def test_a_higher_priority_does_not_expect_to_wait_for_lower_ones() -> None:
     assert normal.seconds_by_term["queue"] > 0.5
 
 
+def test_what_a_sister_has_cached_meanwhile_is_not_counted_as_work() -> None:
+    router = one_engine()
+    first = busy(router)
+    sisters = [a_request(blocks=a_chain(1, 8)) for _ in range(3)]
+    assert all(isinstance(router.place(sister, 0.0), Held) for sister in sisters)
+    outcomes = router.observe(FirstToken(first), 1.0)
+    computed = [o.legs[0].lease.prefill_tokens for o in outcomes if isinstance(o, Placed)]
+    assert computed == [2049, 1, 1], "and all of them fit"
+    assert router.stats(1.0)["default/m"].endpoints[0].unprefilled == 3
+
+
 # -- limits ----------------------------------------------------------------------------------
 
 

@@ -330,4 +330,4 @@ class RouterUnderRandomEvents(RuleBasedStateMachine):
 
 
 TestRouterUnderRandomEvents = RouterUnderRandomEvents.TestCase
-TestRouterUnderRandomEvents.settings = settings(max_examples=60, stateful_step_count=50)
+TestRouterUnderRandomEvents.settings = settings(max_examples=150, stateful_step_count=50)
