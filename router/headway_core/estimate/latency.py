@@ -41,12 +41,15 @@ class EndpointLatency:
 
     def work_s(self, work: Work) -> float:
         """Seconds for work in front of a request."""
-        return self.correction * self.tier.rate.seconds(work)
+        rate = self.tier.rate
+        return self.correction * (rate.s_per_token * work.tokens + rate.s_per_pair * work.pairs)
 
     def prefill_s(self, work: Work) -> float:
         """Seconds for a request's own work, from its turn to its first token."""
         rate = self.tier.rate
-        return self.correction * (rate.overhead_s + rate.seconds(work))
+        return self.correction * (
+            rate.overhead_s + rate.s_per_token * work.tokens + rate.s_per_pair * work.pairs
+        )
 
     def probability_within(self, predicted_s: float, limit_s: float) -> float:
         return self.tier.residuals.probability_within(predicted_s, limit_s)

@@ -51,19 +51,19 @@ class _Sample:
 class PrefillRate:
     """The learned law of one kind of equal endpoints."""
 
+    overhead_s: float
+    s_per_token: float
+    s_per_pair: float
+
     def __init__(self, prefill_tokens_per_s: float) -> None:
         declared = _TOKENS / prefill_tokens_per_s
         self._least = (0.0, _FLOOR * declared, 0.0)
         self._recent: deque[_Sample] = deque(maxlen=_RECENT)
         self._start_from(declared)
 
-    @property
-    def overhead_s(self) -> float:
-        return self._law[0]
-
     def seconds(self, work: Work) -> float:
         """Time for the work alone, without the overhead of a request."""
-        return self._law[1] * work.tokens / _TOKENS + self._law[2] * work.pairs / _PAIRS
+        return self.s_per_token * work.tokens + self.s_per_pair * work.pairs
 
     def learn(self, work: Work, observed_s: float) -> bool:
         """``work`` was ahead of the first token that came ``observed_s`` after dispatch.
@@ -95,7 +95,7 @@ class PrefillRate:
         self._trust = [(_RELATIVE_NOISE / deviation) ** 2 for deviation in deviations]
         self._normal = [[0.0] * 3 for _ in range(3)]
         self._moment = [0.0] * 3
-        self._law = list(self._prior)
+        self._take([*self._prior])
 
     def _add(self, sample: _Sample) -> None:
         predicted = self._predicted(sample)
@@ -123,6 +123,13 @@ class PrefillRate:
             law[0] = max(least[0], (b0 - n01 * law[1] - n02 * law[2]) / (n00 + t0))
             law[1] = max(least[1], (b1 - n01 * law[0] - n12 * law[2]) / (n11 + t1))
             law[2] = max(least[2], (b2 - n02 * law[0] - n12 * law[1]) / (n22 + t2))
+        self._take(law)
+
+    def _take(self, law: list[float]) -> None:
+        self._law = law
+        self.overhead_s = law[0]
+        self.s_per_token = law[1] / _TOKENS
+        self.s_per_pair = law[2] / _PAIRS
 
 
 def _median(values: Iterable[float]) -> float:
