@@ -53,9 +53,12 @@ async def test_clients_leave_while_their_requests_are_placed(hanging: Stack) -> 
 
 
 async def test_clients_leave_while_their_requests_are_held(hanging: Stack) -> None:
-    """Prompts of 1,500 tokens: two or three fill the window of an engine."""
+    """Prompts of 1,500 tokens: two or three fill the window of an engine.
 
-    async def most_are_held() -> bool:
+    The router lets more go as time passes, since by its estimates they have been computed.
+    """
+
+    async def all_have_arrived() -> bool:
         return await hanging.held() + await hanging.leases() == CLIENTS
 
     async with asyncio.TaskGroup() as tasks:
@@ -63,11 +66,11 @@ async def test_clients_leave_while_their_requests_are_held(hanging: Stack) -> No
             tasks.create_task(hanging.complete(f"{number} " + "x" * 6000, max_tokens=10))
             for number in range(CLIENTS)
         ]
-        await eventually(most_are_held, "all requests have reached the router")
+        await eventually(all_have_arrived, "all requests have reached the router")
         held = await hanging.held()
         for client in clients:
             client.cancel()
-    assert held > CLIENTS * 0.9
+    assert held > CLIENTS / 2
     await leases_returned(hanging)
     assert await hanging.held() == 0
 

@@ -27,6 +27,11 @@ async def fault(stack: Stack, name: str) -> None:
         await engine.fault(stack.session, name)
 
 
+async def test_envoy_has_nothing_to_warn_of(one_pool: Stack) -> None:
+    assert (await one_pool.get("/v1/models")).status == 200
+    assert one_pool.envoy.child.log.read_text() == ""
+
+
 async def test_the_endpoint_that_is_charged_is_the_one_that_serves(one_pool: Stack) -> None:
     await fault(one_pool, "hang")
     before = await one_pool.requests_by_engine()

@@ -4,7 +4,7 @@ The result is a plain dict; written as JSON it is a file that Envoy 1.40 reads.
 """
 
 from headway_router.envoy.clusters import clusters
-from headway_router.envoy.fields import Json, socket_address
+from headway_router.envoy.fields import CONNECTIONS, Json, extension, socket_address
 from headway_router.envoy.gateway import BodyMode, Gateway, GatewayPolicy, UpstreamPool
 from headway_router.envoy.listener import listener
 
@@ -16,4 +16,13 @@ def bootstrap(gateway: Gateway) -> Json:
     return {
         "admin": {"address": socket_address(gateway.admin)},
         "static_resources": {"listeners": [listener(gateway)], "clusters": clusters(gateway)},
+        "overload_manager": {"resource_monitors": [_connection_limit()]},
     }
+
+
+def _connection_limit() -> Json:
+    return extension(
+        "resource_monitors.global_downstream_max_connections",
+        "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=CONNECTIONS,
+    )

@@ -7,7 +7,8 @@ from typing import Any
 Json = dict[str, Any]
 
 CONNECTIONS = 40_000
-"""Of every circuit breaker: streams live for minutes, and the default of 1,024 overflows."""
+"""At most, of clients and to each cluster: streams live for minutes, so Envoy's default of 1,024 to
+a cluster overflows."""
 
 
 def typed(type_name: str, **fields: object) -> Json:
