@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -89,6 +90,29 @@ async def test_a_trace_is_replayed(tmp_path: Path) -> None:
     assert headway["cached_token_share"] >= round_robin["cached_token_share"]
     assert headway["slo_attainment"] >= round_robin["slo_attainment"]
     assert set(headway["slo"]) == {"ttft_s", "ttft_s_per_1k_tokens"}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+async def test_the_fleet_can_be_kept_and_tried(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "headway_cli", "demo", "--minutes=0.03", "--stay"]
+    async with Children(tmp_path) as children:
+        demo = await children.start("demo", command)
+
+        async def invites_or_gave_up() -> bool:
+            return "Ctrl-C" in demo.output.read_text() or demo.process.returncode is not None
+
+        await eventually(invites_or_gave_up, "the demo says what to try", patience_s=120)
+        text = demo.output.read_text()
+        if demo.process.returncode == TOO_BUSY:
+            pytest.skip(f"the demo found the machine too busy: {text[-300:]}")
+        # What a user would paste.
+        curl = text[text.index("curl ") : text.index("Ctrl-C")].replace("curl -i", "curl -s")
+        shell = await asyncio.create_subprocess_shell(curl, stdout=asyncio.subprocess.PIPE)
+        answer, _ = await asyncio.wait_for(shell.communicate(), 30)
+        assert json.loads(answer)["usage"]["completion_tokens"] == 16
+        demo.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(30):
+            assert await demo.process.wait() == 130
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

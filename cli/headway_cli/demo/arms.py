@@ -1,6 +1,7 @@
 """One arm of the comparison: fresh engines, one policy, the whole workload."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from headway_cli.demo.processes import Children
 from headway_cli.demo.programs import RouterProcess, start_engines, start_router
 from headway_core.facts import EndpointId
 from headway_router.envoy import Gateway, GatewayPolicy, UpstreamPool, bootstrap
+from headway_router.settings import ENVIRONMENT_PREFIX
 from headway_sim.workloads.request import WorkloadRequest
 
 LEASE_TIMEOUT_S = 10.0
@@ -61,7 +63,7 @@ async def running(
     """
     with TemporaryDirectory(prefix="headway-demo-") as name:
         folder = Path(name)
-        async with Children(folder) as children:
+        async with Children(folder, _environment()) as children:
             addresses = await start_engines(children, fleet, dilation)
             router = None
             if policy is GatewayPolicy.ROUTED:
@@ -82,6 +84,11 @@ async def running(
                 envoy=envoy,
                 router=router,
             )
+
+
+def _environment() -> dict[str, str]:
+    """Without the user's settings of a router of their own."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
 
 
 async def measure(
