@@ -5,7 +5,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from random import Random
 
 import pytest
@@ -191,7 +191,7 @@ class Server:
         self._connect()
 
 
-def conversation(rng: Random) -> Iterator[bytes]:
+def conversation(rng: Random) -> Generator[bytes, bool, None]:
     """A new client whenever its connection has ended; the caller sends whether it has."""
     while True:
         client = Client(rng)
@@ -203,13 +203,15 @@ def conversation(rng: Random) -> Iterator[bytes]:
 @pytest.mark.timeout(3600)
 def test_no_frame_raises_and_no_lease_stays(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
+    placed = 0.0
     for seed in range(-(-FRAMES // FRAMES_OF_A_SEED)):
         rng = Random(seed)
         server, client = Server(), conversation(rng)
         sent = next(client)
         for _ in range(min(FRAMES, FRAMES_OF_A_SEED)):
             is_open = server.receive(sent)
-            sent = client.send(is_open)  # type: ignore[attr-defined]
+            sent = client.send(is_open)
         server.lose()
         assert [r.getMessage() for r in caplog.records] == [], f"seed {seed}"
-        assert server.edge.count("headway_requests_total", pool="default/m", outcome="placed") > 50
+        placed += server.edge.count("headway_requests_total", pool="default/m", outcome="placed")
+    assert placed > FRAMES / 100
