@@ -121,8 +121,9 @@ def _exchange(router: RouterProcess) -> Iterator[Exchange]:
         yield Exchange(channel)
 
 
-def test_serves_and_tells_where(folder: Path) -> None:
-    with _router(folder) as router:
+@pytest.mark.parametrize("transport", ["grpc-aio", "h2"])
+def test_serves_and_tells_where(folder: Path, transport: str) -> None:
+    with _router(folder, "--transport", transport) as router:
         assert router.ports.pop("event") == "router.ready"  # type: ignore[comparison-overlap]
         assert len(set(router.ports.values())) == 4
         assert router.health("grpc_health_port", "readiness") == "SERVING"
@@ -165,8 +166,9 @@ def test_follows_its_folder_and_keeps_the_last_good_configuration(folder: Path) 
         assert "headway_config_problems 1.0" in router.get("metrics_port", "/metrics")
 
 
-def test_drains_on_sigterm(folder: Path) -> None:
-    with _router(folder) as router, _exchange(router) as exchange:
+@pytest.mark.parametrize("transport", ["grpc-aio", "h2"])
+def test_drains_on_sigterm(folder: Path, transport: str) -> None:
+    with _router(folder, "--transport", transport) as router, _exchange(router) as exchange:
         router.process.send_signal(signal.SIGTERM)
         assert router.log("router.draining")["streams_open"] == 1
         for port in ("grpc_port", "grpc_health_port"):
@@ -180,8 +182,12 @@ def test_drains_on_sigterm(folder: Path) -> None:
         assert router.ends_with() == 0
 
 
-def test_a_stream_that_does_not_end_delays_the_exit_up_to_the_timeout(folder: Path) -> None:
-    with _router(folder, "--drain-timeout-s", "0.3") as router, _exchange(router) as exchange:
+@pytest.mark.parametrize("transport", ["grpc-aio", "h2"])
+def test_a_stream_that_does_not_end_delays_the_exit_up_to_the_timeout(
+    folder: Path, transport: str
+) -> None:
+    flags = ("--drain-timeout-s", "0.3", "--transport", transport)
+    with _router(folder, *flags) as router, _exchange(router) as exchange:
         router.process.send_signal(signal.SIGTERM)
         assert router.ends_with() == 0
         with pytest.raises(grpc.RpcError):

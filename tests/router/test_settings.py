@@ -47,6 +47,7 @@ def test_every_problem_is_named_with_what_is_allowed(tmp_path: Path) -> None:
         (["--grpc-port", "9090"], "--grpc-port and --metrics-port are both 9090"),
         (["--drain-timeout-s", "inf"], "--drain-timeout-s: Input should be a finite number"),
         (["--host", ""], "--host: String should have at least 1 character"),
+        (["--transport", "h3"], "--transport: Input should be 'grpc-aio' or 'h2', not 'h3'"),
         (["--max-body-bytes", "1k"], "--max-body-bytes: Input should be a valid integer"),
     ],
 )
