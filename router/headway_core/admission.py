@@ -1,7 +1,7 @@
 """Whether a request may go now, must wait, or is refused: pure checks without state.
 
 A request is shed only by an explicit answer, early, and with a hint when to come back; never by a
-silent timeout (`routing.md` 8.6).
+silent timeout.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The rule that picks an endpoint among the candidates (`routing.md` 8.3).
+"""The rule that picks an endpoint among the candidates.
 
     affine = longest predicted hit beyond the ring key, else the ring pair
              (ties: fewest requests per weight, then the least TTFT)

@@ -1,4 +1,4 @@
-"""What the router learns from.  `architecture.md` 3 says when each arrives, and when it does not.
+"""What the router learns from.  `docs/design.md` says when each arrives, and when it does not.
 
 The time of an event is the ``now`` with which it is observed.
 """

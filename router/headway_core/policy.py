@@ -10,7 +10,7 @@ from headway_core.facts import Endpoint, Slo
 
 
 class CandidateSet(StrEnum):
-    """Which endpoints a request may choose from (`routing.md` 8.2)."""
+    """Which endpoints a request may choose from."""
 
     PAIR = "Pair"
     """The two that the rings name."""
@@ -21,7 +21,7 @@ class CandidateSet(StrEnum):
 
 
 class QueueOrder(StrEnum):
-    """In which order an endpoint's held requests are dispatched (`routing.md` 8.6)."""
+    """In which order an endpoint's held requests are dispatched: `queueing.orders`."""
 
     TRIAGE = "Triage"
     HIT_FIRST = "HitFirst"

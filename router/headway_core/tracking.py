@@ -68,7 +68,7 @@ class Tracked:
     def latest_start(self) -> float | None:
         """When its prefill must start at the latest to meet the SLO; None: no SLO, or not held.
 
-        arrived + ttft_s - prefill_s - 50 ms      (`routing.md` 8.6)
+        arrived + ttft_s - prefill_s - 50 ms
         """
         if self.ttft_s is None or self.held is None:
             return None

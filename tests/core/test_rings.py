@@ -69,7 +69,7 @@ def test_a_weight_that_grows_in_steps_never_changes_both(weights: Mapping[str, f
 
 @pytest.mark.parametrize("endpoints", [8, 16])
 def test_one_endpoint_more_changes_the_predicted_share_of_keys(endpoints: int) -> None:
-    """``1 - (n / (n + 1)) ** 2`` (`routing.md` 3.3); which endpoint it is moves that a little."""
+    """``1 - (n / (n + 1)) ** 2``; which endpoint it is moves that a little."""
     after = a_ring(endpoints + 1)
     changed = []
     for name in after.weights:

@@ -1,7 +1,7 @@
 """How much of a prompt is hashed to find its endpoints: as little as spreads the load.
 
 A short key keeps all requests with a common beginning together, a long one spreads them.  The
-depth is the shallowest rung whose prefix is not *hot* (`routing.md` 8.2, after DualMap):
+depth is the shallowest rung whose prefix is not *hot* (after DualMap, arXiv 2602.06502):
 
     share of the last 1,000 requests > 2/n  makes a prefix hot;  below 1/n it cools again
 

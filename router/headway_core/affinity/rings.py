@@ -2,7 +2,7 @@
 
 Every router computes the same pair from the fleet alone: no shared store, nothing to rebuild
 after a restart.  With the walk of ``pair`` a change of one endpoint never moves both candidates
-of any key (`routing.md` 3.3): if both rings map the key to a new endpoint, the walk on the second
+of any key: if both rings map the key to a new endpoint, the walk on the second
 ring passes on to the endpoint that owned it before.
 """
 

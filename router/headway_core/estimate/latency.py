@@ -3,7 +3,7 @@
     seconds = correction * (overhead_s + rate(work))
 
 A tier is a kind of endpoint.  The correction is an EWMA of observed / predicted per endpoint,
-within [1/4, 4]: one engine of a tier may be slower than its sisters (`routing.md` 8.4).
+within [1/4, 4]: one engine of a tier may be slower than its sisters.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """How far predictions are off: the distribution of observed / predicted, for a kind of engine.
 
-P(TTFT <= SLO) is read from it (`routing.md` 8.3, after RouteBalance).  With too few samples the
+P(TTFT <= SLO) is read from it (after RouteBalance, arXiv 2606.17949).  With too few samples the
 probability is a step at the estimate.
 """
 

@@ -1,7 +1,7 @@
 """What each endpoint's prefix cache is believed to hold: a mirror of what was sent there.
 
 Per endpoint a bounded LRU of block ids.  A chain is touched tail first, so that its tail is
-evicted before its head, as in vLLM (`simulator.md` 4); so a block is never held without the
+evicted before its head, as in vLLM; so a block is never held without the
 blocks before it, and the predicted hit can be found by bisection.  Corrected by KV events where
 an engine sends them, and by the cached tokens that engines report.
 """

@@ -1,4 +1,4 @@
-"""Which held request goes next (`routing.md` 8.6).
+"""Which held request goes next.
 
     FCFS      arrival
     HitFirst  longest cached prefix                           (DualMap)

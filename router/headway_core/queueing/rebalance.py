@@ -2,7 +2,7 @@
 
 Of the endpoint with the longest backlog the 16 held requests whose turn comes last are compared:
 where each stands (a sum over the order) against its arriving now at the least loaded endpoints of
-the pool.  One that gains more than 50 ms moves, once at most (`routing.md` 8.9; DualMap's own form
+the pool.  One that gains more than 50 ms moves, once at most (DualMap's own form
 is quadratic in the queue).
 """
 

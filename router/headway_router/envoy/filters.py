@@ -1,6 +1,6 @@
 """The two filters that talk to the router: one routes, the other tells of first tokens.
 
-`endpoint-picker.md` 3.2 to 3.4 has the protocol and the measurements behind the settings.
+`docs/design.md` has the measurements behind the settings.
 """
 
 from headway_router.envoy.fields import Json, seconds, typed

@@ -1,8 +1,7 @@
 """How a request's body arrives and its answer is given, one class per body mode.
 
-`endpoint-picker.md` 3 has the sequences.  In all modes nothing of the body is forwarded before
-the request is placed: what was not read must not reach an engine, and a refusal must still be
-possible.
+In all modes nothing of the body is forwarded before the request is placed: what was not read must
+not reach an engine, and a refusal must still be possible.
 """
 
 from abc import ABC, abstractmethod
@@ -23,7 +22,7 @@ from headway_router.extproc.messages import (
 )
 
 CHUNK_BYTES = 62_000
-"""Some gateways cap a chunk of FULL_DUPLEX_STREAMED at 64 kB (`endpoint-picker.md` 3.1)."""
+"""Some gateways cap a chunk of FULL_DUPLEX_STREAMED at 64 kB."""
 
 _HEADERS_PASS = Continue(Part.REQUEST_HEADERS)
 _BODY_PASSES = Continue(Part.REQUEST_BODY)

@@ -1,6 +1,7 @@
 """Headers of the endpoint-picker protocol, and what a client must not send to an engine.
 
-`endpoint-picker.md` 2 and 6, `vllm-engine.md` 3.
+Endpoint-picker protocol 1.0 of the Gateway API Inference Extension; llm-d's names beside it; the
+headers that vLLM 0.32 reads.
 """
 
 from headway_router.extproc.messages import Route, Target

@@ -20,7 +20,7 @@ _LLMD_REASONS = {
     ShedReason.QUEUE_FULL: "rejected-saturated",
     ShedReason.QUEUE_TIMEOUT: "rejected-ttl-expired",
 }
-"""The closest of llm-d's values, which its clients and dashboards read (`endpoint-picker.md` 5)."""
+"""The closest of llm-d's values, which its clients and dashboards read."""
 
 
 def models(body: bytes) -> Immediate:

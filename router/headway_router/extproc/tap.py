@@ -1,7 +1,7 @@
 """The first-token tap: a stream that tells when a response's first bytes passed the gateway.
 
 A second filter in the same gateway sends response chunks and nothing of the request
-(`endpoint-picker.md` 3.4).  The first chunk is all it is asked for.
+(`docs/design.md`).  The first chunk is all it is asked for.
 """
 
 from headway_core.events import FirstToken

@@ -7,7 +7,7 @@ from xxhash import xxh3_64_intdigest
 BLOCK_BYTES = 1024
 BLOCK_TOKENS = 256
 """What a block counts as, whatever the learned ratio: ladder depths and rings are in blocks, and
-every replica must come to the same ones (`architecture.md` 4)."""
+every replica must come to the same ones."""
 
 
 def block_hashes(content: bytes) -> tuple[int, ...]:

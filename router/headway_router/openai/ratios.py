@@ -1,7 +1,7 @@
 """How many tokens a byte of canonical content is, per model: 0.25 until usage says otherwise."""
 
 START_TOKENS_PER_BYTE = 0.25
-"""English text on current tokenizers; `architecture.md` 4."""
+"""English text on current tokenizers: about four bytes a token."""
 
 PRIOR_BYTES = 20_000.0
 """The start counts as much as this much evidence: a few short prompts do not overturn it."""

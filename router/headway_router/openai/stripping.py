@@ -1,8 +1,8 @@
 """Removes what a client must not say to an engine.
 
-``{"do_remote_prefill": true}`` in ``kv_transfer_params`` kills a NIXL decoder (`vllm-engine.md`
-9 and 12), and a ``session_id`` would break the join of KV events with requests (`architecture.md`
-4).  It works on the parsed body, so every spelling of a key is found: escapes and duplicates too.
+``{"do_remote_prefill": true}`` in ``kv_transfer_params`` kills a NIXL decoder of vLLM 0.32, and a
+``session_id`` would break the join of KV events with requests.  It works on the parsed body, so
+every spelling of a key is found: escapes and duplicates too.
 """
 
 ENGINE_FIELDS = ("session_id", "kv_transfer_params", "ec_transfer_params")

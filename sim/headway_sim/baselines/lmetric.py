@@ -15,7 +15,7 @@ class LMetric:
 
         (pending miss tokens + own miss tokens) * (requests in flight + 1)
 
-    After the secondary description in `routing.md` 6 and the form of its prototype.
+    After a secondary description; the original was not at hand.
     """
 
     rng: Random

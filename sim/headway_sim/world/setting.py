@@ -11,7 +11,7 @@ from headway_sim.errors import InvalidScenario
 
 
 class FirstTokens(StrEnum):
-    """How a router learns of first tokens (`architecture.md` 3)."""
+    """How a router learns of first tokens (`docs/design.md`)."""
 
     TAP = "Tap"
     """Of every request, exactly."""

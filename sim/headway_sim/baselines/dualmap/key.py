@@ -1,4 +1,4 @@
-"""How deep DualMap hashes a prompt: lazily expanded prefixes (`routing.md` 3.2).
+"""How deep DualMap hashes a prompt: lazily expanded prefixes (arXiv 2602.06502).
 
 A prefix that many recent requests share is hashed one block deeper from then on.  Two defects of
 the released code are kept, as this is what was measured: the parent's observation enters the window

@@ -4,7 +4,7 @@
     h = the candidate with the longer cached prefix
     primary = h if V_h * tok_time <= slo_share * SLO, else the one with the least V * tok_time
 
-V are the miss tokens queued and pending there and the request's own (`routing.md` 3.4).  The
+V are the miss tokens queued and pending there and the request's own.  The
 primary's queue is served longest cached prefix first, whenever its engine has no request without a
 first token (3.5).  In the released code ``tok_time`` is a constant; here it is the declared rate.
 """

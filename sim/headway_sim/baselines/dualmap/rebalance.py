@@ -1,4 +1,4 @@
-"""DualMap's hotspot-aware rebalancing (`routing.md` 3.6): queued requests leave a loaded instance.
+"""DualMap's hotspot-aware rebalancing: queued requests leave a loaded instance.
 
     for each queued r:  c_r = its TTFT inserted elsewhere - its TTFT where it stands
     move the r with the least c_r while that is negative, until what was over the limit is gone
