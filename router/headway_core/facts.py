@@ -82,7 +82,7 @@ class Capacity:
     prefill_tokens_per_s: float | None = None
     kv_cache_tokens: int | None = None
     batch_tokens: int = 2048
-    """``max_num_batched_tokens`` of the engine; vLLM's defaults by GPU: `headway_api.accelerators`."""
+    """``max_num_batched_tokens`` of the engine; vLLM's defaults: ``headway_api.accelerators``."""
 
     def __post_init__(self) -> None:
         for name in ("prefill_tokens_per_s", "kv_cache_tokens", "batch_tokens"):
