@@ -1,7 +1,7 @@
 """What is replayed, on which engines, against which target.
 
-The built-in conversations: 90 users send about 24 requests per second of some 4,000 tokens, in all
-97,000 prompt tokens per second, 68 % of the 143,000 that two H100 and two A100 can prefill if
+The built-in conversations: 95 users send about 25 requests per second of some 4,000 tokens, in all
+101,000 prompt tokens per second, 70 % of the 143,000 that two H100 and two A100 can prefill if
 nothing is cached.  Their caches are 200,000 tokens each, less than half of what such an accelerator
 holds beside this model, because then half a minute fills them as hours do in production: the
 600,000 different tokens of 30 s fit into all four caches together, but not into one.
@@ -25,7 +25,7 @@ from headway_sim.workloads.multi_turn import MultiTurn, generate
 from headway_sim.workloads.request import WorkloadRequest, cut
 
 CONVERSATIONS = MultiTurn(
-    users=90,
+    users=95,
     think_s=3.0,
     system_prompts=8,
     system_tokens=(256, 768),
