@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# grpc is used in this process, and other tests start children from it: its fork handlers would stop
+# and restart its threads each time.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 ROOT = Path(__file__).parent.parent
 
 

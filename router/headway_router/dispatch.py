@@ -152,7 +152,10 @@ class Dispatcher:
             self._timer_moved.set()
 
     def _tell(self, event: Event) -> None:
-        self._settle_all(self._core.observe(event, self._clock()))
+        outcomes = self._core.observe(event, self._clock())
+        # Deadlines come with what is placed or held; most events end some instead.
+        if outcomes or not isinstance(event, FirstToken | Finished):
+            self._settle_all(outcomes)
 
     def _settle_all(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

@@ -1,8 +1,9 @@
-import asyncio
 import json
 import logging
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 from prometheus_client import enable_created_metrics
 
 from headway_cli import router as command
-from headway_router import app
 
 POOL = """\
 apiVersion: headway.dev/v1alpha1
@@ -42,17 +42,28 @@ def _process_wide_state_as_before() -> Iterator[None]:
     enable_created_metrics()  # type: ignore[no-untyped-call]  # its package left it so
 
 
-def test_a_part_that_fails_ends_the_process_with_its_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def failing(*_: object) -> None:
-        await asyncio.sleep(0)
-        raise ZeroDivisionError("the sampler is broken")
+WITH_A_BROKEN_PART = """
+import asyncio, sys
+from headway_cli import router
+from headway_router import app
 
-    monkeypatch.setattr(app, "sample_lag", failing)
+async def failing(*_):
+    await asyncio.sleep(0)
+    raise ZeroDivisionError("the sampler is broken")
+
+app.sample_lag = failing
+sys.exit(router.main(sys.argv[1:]))
+"""
+
+
+def test_a_part_that_fails_ends_the_process_with_its_traceback(tmp_path: Path) -> None:
     (tmp_path / "pool.yaml").write_text(POOL)
-    assert command.main(["--config", str(tmp_path), *FREE_PORTS]) == 1
-    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    command_line = [sys.executable, "-c", WITH_A_BROKEN_PART, "--config", str(tmp_path)]
+    ended = subprocess.run(
+        [*command_line, *FREE_PORTS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    last = json.loads(ended.stderr.splitlines()[-1])
     assert last["event"] == "router.crashed"
     assert "ZeroDivisionError: the sampler is broken" in last["traceback"]
 
