@@ -8,13 +8,13 @@ import pytest
 
 from gateway_stack.engines import Engine
 from gateway_stack.stack import (
-    RouterProcess,
     Stack,
     eventually,
     leases_returned,
     open_streams,
     running_stack,
 )
+from headway_cli.demo.programs import RouterProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

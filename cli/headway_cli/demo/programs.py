@@ -67,6 +67,11 @@ async def start_router(
     """
     _write_configuration(folder, documents(addresses, fleet, dilation))
     child = await children.start("router", router_command(str(folder), dilation))
+    return await ready_router(child)
+
+
+async def ready_router(child: Child) -> RouterProcess:
+    """Raises: ChildDied, ChildNotReady."""
     ports = json.loads(await ready_line(child))
     return RouterProcess(
         child=child,

@@ -15,7 +15,8 @@ import aiohttp
 from gateway_stack.engines import Engine, metric
 from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import Envoy, start_envoy
-from headway_cli.demo.processes import Child, Children, ready_line
+from headway_cli.demo.processes import Children
+from headway_cli.demo.programs import RouterProcess, ready_router
 from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
 
 PATIENCE_S = 30.0
@@ -23,14 +24,6 @@ PATIENCE_S = 30.0
 
 ROUTER_BODY_LIMIT = 1 << 20
 GATEWAY_BODY_LIMIT = 2 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterProcess:
-    child: Child
-    ext_proc_address: str
-    metrics_url: str
-    debug_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +120,7 @@ async def running_stack(
             await children.start(f"router-{number}", router_command(config, **router_flags))
             for number in range(routers)
         ]
-        processes = [_router(child, await ready_line(child)) for child in started]
+        processes = [await ready_router(child) for child in started]
         gateway = Gateway(
             pools=tuple(
                 UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
@@ -206,16 +199,6 @@ def router_command(config: Path, **flags: object) -> list[str]:
         "max_body_bytes": ROUTER_BODY_LIMIT,
     }
     return headway("router", config=config, **(usual | flags))
-
-
-def _router(child: Child, line: str) -> RouterProcess:
-    ports = json.loads(line)
-    return RouterProcess(
-        child=child,
-        ext_proc_address=f"127.0.0.1:{ports['grpc_port']}",
-        metrics_url=f"http://127.0.0.1:{ports['metrics_port']}/metrics",
-        debug_url=f"http://127.0.0.1:{ports['debug_port']}/debug",
-    )
 
 
 def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | None) -> Path:
