@@ -87,7 +87,7 @@ class Children:
                 stderr=err,
                 env=self._environment,
                 process_group=0,
-                preexec_fn=_die_with_parent(),
+                preexec_fn=_before_exec(),
             )
         child = Child(name, process, output, log)
         self._children.append(child)
@@ -148,8 +148,17 @@ def _signal_group(child: Child, number: signal.Signals) -> None:
         os.killpg(child.process.pid, number)
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _before_exec() -> Callable[[], None]:
+    """What a child does first: it dies with its parent, where the kernel can see to that.
+
+    It heeds SIGINT even where the parent was started in the background of a script, which makes a
+    shell ignore that signal, and a process inherits it.
+    """
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return prepare
