@@ -6,14 +6,23 @@ INTERVAL_S = 0.01
 
 
 class LagMeter:
-    """Sleeps again and again, and notes by how much it overslept, in wall seconds."""
+    """Something is due every ``INTERVAL_S``; each time it is noted how late it was.
+
+    What became due during a stall is noted too.  A meter that only looked at its own next wake-up
+    would count a stall of five seconds as one late sample among thousands.
+    """
 
     def __init__(self) -> None:
         self.samples_s: list[float] = []
+        """Wall seconds."""
 
     async def run(self) -> None:
+        """Measures until it is cancelled."""
         clock = asyncio.get_running_loop().time
+        due = clock() + INTERVAL_S
         while True:
-            slept_at = clock()
-            await asyncio.sleep(INTERVAL_S)
-            self.samples_s.append(clock() - slept_at - INTERVAL_S)
+            await asyncio.sleep(due - clock())
+            now = clock()
+            while due <= now:
+                self.samples_s.append(now - due)
+                due += INTERVAL_S
