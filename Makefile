@@ -12,10 +12,8 @@ setup: .venv/dev.stamp  ## everything that tests and demo need, into .venv
 demo: .venv/demo.stamp  ## route a workload through Envoy, the router and four engines
 	$(BIN)/headway demo $(ARGS)
 
-# What fails is run once more, alone: on a shared machine that stalls for seconds, a real vLLM or Envoy
-# can miss a test's moment.  What fails twice has failed.
 test: .venv/dev.stamp lint  ## every test, lint and types included
-	$(BIN)/pytest $(ARGS) || $(BIN)/pytest --last-failed $(ARGS)
+	$(BIN)/pytest $(ARGS)
 
 check: .venv/dev.stamp lint  ## the fast loop, under two minutes
 	$(BIN)/pytest -m "not slow" -x -q $(ARGS)
