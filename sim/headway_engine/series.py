@@ -6,6 +6,7 @@ histograms and summaries.
 """
 
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 
@@ -30,7 +31,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-class Family:
+class Family(ABC):
     """Name, help and type of a metric, and its text."""
 
     def __init__(self, name: str, kind: str, text: str) -> None:
@@ -45,8 +46,8 @@ class Family:
             self._text = self._head + "".join(self._lines())
         return self._text
 
-    def _lines(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _lines(self) -> list[str]: ...
 
 
 class _Created:
