@@ -1,6 +1,5 @@
 """``headway router``: the endpoint picker, until it is told to stop."""
 
-import asyncio
 import json
 import logging
 import os
@@ -8,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 
+import uvloop
 from prometheus_client import disable_created_metrics
 
 from headway_api import InvalidDocuments
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     logs.configure(settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # its package left it so
     try:
-        asyncio.run(app.run(settings, _print_ready))
+        uvloop.run(app.run(settings, _print_ready))
     except InvalidDocuments as error:
         return _refuse(error.problems)
     except CannotListen as error:

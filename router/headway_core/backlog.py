@@ -40,6 +40,10 @@ class LeastBacklog:
     def remove(self, endpoint_id: EndpointId) -> None:
         self._current.pop(endpoint_id, None)
 
+    def backlog(self, endpoint_id: EndpointId) -> float:
+        """Of an endpoint that is in here."""
+        return self._current[endpoint_id][1][0]
+
     def least(
         self,
         count: int,

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headway_core.choice import Prospect
+from headway_core.estimate.latency import EndpointLatency
 from headway_core.estimate.work import prefill_work
 from headway_core.facts import EndpointId, InferenceRequest, Role
+from headway_core.ledger import Load
 from headway_core.outcomes import Candidate
 from headway_core.policy import CandidateSet
 from headway_core.pool_state import PoolState
@@ -89,7 +91,9 @@ def _extras(
     run = state.mirror.longest_run(request.blocks)
     if run >= key_blocks:
         holders = state.mirror.holders(request.blocks[run - 1], HOLDERS)
-        found += sorted(filter(is_fresh, holders), key=state.backlog_s)[:1]
+        fresh = [holder for holder in holders if is_fresh(holder)]
+        if fresh:
+            found.append(min(fresh, key=state.by_backlog.backlog))
     return found
 
 
@@ -102,6 +106,15 @@ def predicted_hit_tokens(
 
 def _tokens(request: InferenceRequest, hit_blocks: int) -> int:
     return min(hit_blocks * request.block_tokens, max(0, request.prompt_tokens - 1))
+
+
+def _unprefilled_s(load: Load, law: EndpointLatency, now: float) -> float:
+    """What ``PoolState.engine_work_ahead`` takes, without building it: seconds are linear in work.
+
+    ``load.unprefilled`` is not empty.
+    """
+    first_s = law.work_s(next(iter(load.unprefilled.values())))
+    return max(0.0, law.work_s(load.work) - min(first_s, now - load.progress_since))
 
 
 def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> list[Prospect]:
@@ -126,7 +139,7 @@ def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> li
         if waiting:
             queue_s = law.work_s(held.ahead(order, tracked.priority, work.tokens))
         if load.unprefilled:
-            engine_s = law.work_s(state.engine_work_ahead(endpoint_id, now))
+            engine_s = _unprefilled_s(load, law, now)
         if record.foreign_waiting:
             foreign_s = law.work_s(state.foreign_work(record, now))
         prefill_s = law.prefill_s(work)

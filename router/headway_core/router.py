@@ -153,11 +153,13 @@ class Router:
         """When ``tick`` is due; None: not before something else happens."""
         if self._settled:
             return self._now
-        due = (
-            self._request_timers.next_due(self._is_waiting),
-            self._pool_timers.next_due(lambda n: n in self._pools and self._pools[n].has_timer),
-        )
-        return min((max(d, self._now) for d in due if d is not None), default=None)
+        of_request = self._request_timers.next_due(self._is_waiting)
+        of_pool = self._pool_timers.next_due(self._has_timer)
+        if of_request is None or of_pool is None:
+            due = of_pool if of_request is None else of_request
+        else:
+            due = min(of_request, of_pool)
+        return None if due is None else max(due, self._now)
 
     def _advance(self, now: float) -> float:
         self._now = max(self._now, now)
@@ -169,6 +171,9 @@ class Router:
             return False
         sent = entry[1].dispatched
         return sent is None or not sent.first_token_seen
+
+    def _has_timer(self, pool: str) -> bool:
+        return pool in self._pools and self._pools[pool].has_timer
 
     def _pool_for(self, model: str) -> PoolRouter | None:
         if model:

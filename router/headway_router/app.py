@@ -88,7 +88,7 @@ class App:
         rng = Random()
         self.metrics = Metrics()
         self.health = Health()
-        self.dispatcher = Dispatcher(Router(rng), self.metrics, asyncio.get_running_loop().time)
+        self.dispatcher = Dispatcher(Router(rng), self.metrics, monotonic)
         core = self.dispatcher.core
         self.scraper = Scraper(
             observe=self.dispatcher.observe,
@@ -159,8 +159,8 @@ class App:
         A person who presses Ctrl-C has no gateway that should notice.
         """
         self.health.drain()
-        open_streams = self.metrics.streams_open_now()
-        log.info("router.draining", extra={"signal": why.name, "streams_open": open_streams})
+        extra = {"signal": why.name, "streams_open": self.metrics.streams_open}
+        log.info("router.draining", extra=extra)
         timeout_s = self._settings.drain_timeout_s
         notice_s = min(self._settings.drain_notice_s, timeout_s) if why is signal.SIGTERM else 0.0
         await asyncio.sleep(notice_s)
@@ -182,7 +182,7 @@ class App:
                 "is_ready": self.health.is_ready,
                 "is_draining": self.health.is_draining,
                 "uptime_s": round(monotonic() - self._started, 1),
-                "streams_open": self.metrics.streams_open_now(),
+                "streams_open": self.metrics.streams_open,
             },
             configuration=self.source.debug(),
             requests=self.metrics.requests(),

@@ -18,11 +18,9 @@ from headway_router.metrics import Metrics
 Settle = Callable[[Outcome], None]
 """Takes the outcome of a request that was held."""
 
-IDLE_S = 60.0
-"""The timer looks at the core at least this often."""
 SHORTEST_WAIT_S = 0.005
-"""And at most this often: deadlines come with every request, and one wake-up serves many.  It is
-less than an engine's step, so nothing that is due notices."""
+"""The timer looks at the core at most this often: deadlines come with every request, and one
+wake-up serves many.  It is less than an engine's step, so nothing that is due notices."""
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class _Open:
 class Dispatcher:
     """The one caller of the core in this process.
 
-    ``clock`` is the event loop's, as deadlines of the core become timers of the loop.
+    ``clock`` gives seconds that never go back.
     """
 
     def __init__(self, core: Router, metrics: Metrics, clock: Callable[[], float]) -> None:
@@ -51,8 +49,10 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._open: dict[str, _Open] = {}
-        self._timer_moved = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = float("inf")
+        self._failed: asyncio.Future[None] | None = None
+        """While ``run`` lasts; what ends it."""
         self._catalogue = Catalogue(Fleet())
 
     @property
@@ -90,7 +90,7 @@ class Dispatcher:
             if isinstance(outcome, Placed):
                 opened.endpoint_id = decision.endpoint_id
         self._metrics.outcome(outcome, prompt_tokens=request.prompt_tokens)
-        self._set_timer()
+        self._set_timer(now)
         return outcome
 
     def observe(self, event: Event) -> None:
@@ -120,36 +120,44 @@ class Dispatcher:
         self._tell(Failed(request_id))
 
     async def run(self) -> None:
-        """Call the core's ``tick`` when it is due, without end."""
-        while True:
-            wait_s = self._seconds_to_deadline()
-            self._wakes_at = self._clock() + wait_s
-            self._timer_moved.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._timer_moved.wait()
-            except TimeoutError:
-                self.tick()
+        """Call the core's ``tick`` when it is due, until cancelled.  Raises: what that raises."""
+        self._failed = asyncio.get_running_loop().create_future()
+        self._set_timer(self._clock())
+        try:
+            await self._failed
+        finally:
+            self._failed = None
+            self._stop_timer()
 
     def tick(self) -> None:
         """Let the core do what is due now."""
         self._settle_all(self._core.tick(self._clock()))
 
-    def _seconds_to_deadline(self) -> float:
-        deadline = self._core.next_deadline()
-        if deadline is None:
-            return IDLE_S
-        return min(max(deadline - self._clock(), SHORTEST_WAIT_S), IDLE_S)
-
-    def _set_timer(self) -> None:
-        """Wake ``run`` if a deadline has moved before the time that it sleeps until."""
-        deadline = self._core.next_deadline()
-        if deadline is None:
+    def _set_timer(self, now: float) -> None:
+        """Wake when the next deadline is due, or not so soon after ``now``."""
+        soonest = now + SHORTEST_WAIT_S
+        if self._failed is None or self._wakes_at <= soonest:
             return
-        wakes_at = max(deadline, self._clock() + SHORTEST_WAIT_S)
-        if wakes_at < self._wakes_at:
-            self._wakes_at = wakes_at
-            self._timer_moved.set()
+        deadline = self._core.next_deadline()
+        if deadline is None or max(deadline, soonest) >= self._wakes_at:
+            return
+        self._stop_timer()
+        self._wakes_at = max(deadline, soonest)
+        self._timer = asyncio.get_running_loop().call_later(self._wakes_at - now, self._wake)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._wakes_at = None, float("inf")
+
+    def _wake(self) -> None:
+        self._stop_timer()
+        try:
+            self.tick()
+        except Exception as error:
+            if self._failed is None or self._failed.done():
+                raise
+            self._failed.set_exception(error)
 
     def _tell(self, event: Event) -> None:
         outcomes = self._core.observe(event, self._clock())
@@ -160,7 +168,7 @@ class Dispatcher:
     def _settle_all(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             self._settle(outcome)
-        self._set_timer()
+        self._set_timer(self._clock())
 
     def _settle(self, outcome: Outcome) -> None:
         if isinstance(outcome, Held):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     ProcessCollector,
@@ -19,6 +18,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from headway_core.outcomes import Held, Outcome, Placed, Reason, Shed
+from headway_router.counts import Count, Counts
 from headway_router.durations import Durations, DurationsCollector
 from headway_router.errors import RejectReason
 from headway_router.metric_table import (
@@ -65,13 +65,14 @@ class Metrics:
         self._first_tokens = self._counter("headway_first_tokens_total")
         self._scrapes = self._counter("headway_scrapes_total")
         self._reloads = self._counter("headway_config_reloads_total")
-        self._placed: dict[tuple[str, Reason], tuple[Counter, ...]] = {}
+        self._placed: dict[tuple[str, Reason], tuple[Count, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
         self.scrape_s = self._histogram("headway_scrape_seconds")
         self.event_loop_lag_s = self._histogram("headway_event_loop_lag_seconds")
-        self.streams_open = self._gauge("headway_streams_open")
-        """``with metrics.streams_open.track_inprogress(): ...`` or ``inc`` and ``dec``."""
+        self.streams_open = 0
+        """Of external processing; whoever opens and closes them counts."""
+        self._gauge("headway_streams_open").set_function(lambda: self.streams_open)
         self.phase_s: Mapping[Phase, Durations] = self._durations_by_phase("headway_phase_seconds")
         """Bound once, as each request observes all of them: ``phase_s[Phase.HASH].observe(t)``."""
         self.read_from(Readings)
@@ -87,16 +88,11 @@ class Metrics:
         """The page in Prometheus' text format, as ``CONTENT_TYPE`` says."""
         return generate_latest(self.registry)
 
-    def streams_open_now(self) -> int:
-        return int(next(iter(self.streams_open.collect())).samples[0].value)
-
     def requests(self) -> Mapping[str, Mapping[str, int]]:
         """Requests settled so far: pool -> outcome -> number."""
         counts: dict[str, dict[str, int]] = {}
-        for sample in next(iter(self._requests.collect())).samples:
-            if sample.name == "headway_requests_total":
-                pool = counts.setdefault(sample.labels["pool"], {})
-                pool[sample.labels["outcome"]] = int(sample.value)
+        for (pool, outcome), number in self._requests.series():
+            counts.setdefault(pool, {})[str(outcome)] = number
         return counts
 
     def outcome(self, outcome: Outcome, *, prompt_tokens: int, held_s: float | None = None) -> None:
@@ -111,14 +107,14 @@ class Metrics:
                 if placed is None:
                     placed = self._bind_placed(pool, decision.reason)
                 requests, decisions, predicted_prompt_tokens, predicted_hit_tokens = placed
-                requests.inc()
-                decisions.inc()
-                predicted_prompt_tokens.inc(prompt_tokens)
-                predicted_hit_tokens.inc(decision.chosen.hit_tokens)
+                requests.add()
+                decisions.add()
+                predicted_prompt_tokens.add(prompt_tokens)
+                predicted_hit_tokens.add(decision.chosen.hit_tokens)
             case Shed(reason=reason, decision=shed_decision):
                 pool = shed_decision.pool if shed_decision else ""
-                self._requests.labels(pool, RequestOutcome.SHED).inc()
-                self._shed.labels(pool, reason).inc()
+                self._requests.labels(pool, RequestOutcome.SHED).add()
+                self._shed.labels(pool, reason).add()
             case Held():
                 return
         if held_s is not None:
@@ -126,36 +122,36 @@ class Metrics:
 
     def rejected(self, reason: RejectReason) -> None:
         """The edge refused bad input."""
-        self._requests.labels("", RequestOutcome.REJECTED).inc()
-        self._rejected.labels(reason).inc()
+        self._requests.labels("", RequestOutcome.REJECTED).add()
+        self._rejected.labels(reason).add()
 
     def cancelled(self, pool: str = "") -> None:
         """The client left before there was an answer."""
-        self._requests.labels(pool, RequestOutcome.CANCELLED).inc()
+        self._requests.labels(pool, RequestOutcome.CANCELLED).add()
 
     def answered(self) -> None:
         """The router answered by itself, without an engine."""
-        self._requests.labels("", RequestOutcome.ANSWERED).inc()
+        self._requests.labels("", RequestOutcome.ANSWERED).add()
 
     def first_token(
         self, outcome: FirstTokenOutcome, *, pool: str = "", ttft_s: float | None = None
     ) -> None:
         """The tap reported a first token, ``ttft_s`` after its request had arrived."""
-        self._first_tokens.labels(outcome).inc()
+        self._first_tokens.labels(outcome).add()
         if ttft_s is not None:
             self._ttft_s.labels(pool).observe(ttft_s)
 
     def fallback(self, pool: str) -> None:
         """The gateway used the second endpoint, and the charge has moved there."""
-        self._fallbacks.labels(pool).inc()
+        self._fallbacks.labels(pool).add()
 
     def scraped(self, outcome: ScrapeOutcome) -> None:
-        self._scrapes.labels(outcome).inc()
+        self._scrapes.labels(outcome).add()
 
     def reloaded(self, outcome: ReloadOutcome) -> None:
-        self._reloads.labels(outcome).inc()
+        self._reloads.labels(outcome).add()
 
-    def _bind_placed(self, pool: str, reason: Reason) -> tuple[Counter, ...]:
+    def _bind_placed(self, pool: str, reason: Reason) -> tuple[Count, ...]:
         """Looking four series up by their labels costs as much as the rest of the counting."""
         placed = self._placed[pool, reason] = (
             self._requests.labels(pool, RequestOutcome.PLACED),
@@ -173,11 +169,12 @@ class Metrics:
         self.registry.register(DurationsCollector(name, row.help, label, by_value))
         return series
 
-    def _counter(self, name: str) -> Counter:
+    def _counter(self, name: str) -> Counts:
         row = _row(name, Kind.COUNTER)
-        counter = Counter(name, row.help, tuple(row.labels), registry=self.registry)
-        _start_at_zero(counter, row)
-        return counter
+        counts = Counts(name, row.help, tuple(row.labels))
+        _start_at_zero(counts, row)
+        self.registry.register(counts)
+        return counts
 
     def _gauge(self, name: str) -> Gauge:
         return Gauge(name, _row(name, Kind.GAUGE).help, registry=self.registry)
@@ -221,8 +218,8 @@ def _row(name: str, kind: Kind) -> Row:
     return row
 
 
-def _start_at_zero(counter: Counter, row: Row) -> None:
+def _start_at_zero(counts: Counts, row: Row) -> None:
     """A series that appears with its first event has no rate: start those we can name at 0."""
     if len(row.labels) == 1 and not isinstance(values := next(iter(row.labels.values())), str):
         for value in values:
-            counter.labels(value)
+            counts.labels(value)

@@ -122,3 +122,17 @@ async def test_time_passes_without_traffic() -> None:
         outcome = await expired
         timer.cancel()
     assert outcome.reason is ShedReason.QUEUE_TIMEOUT
+
+
+async def test_a_core_that_fails_ends_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = an_edge(queue_timeout_s=0.05, clock=asyncio.get_running_loop().time)
+
+    def fail(now: float) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(edge.core, "tick", fail)
+    with pytest.RaisesGroup(ZeroDivisionError):
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(edge.dispatcher.run())
+            await asyncio.sleep(0)
+            edge.dispatcher.place(a_request("a"), ignored)

@@ -39,6 +39,8 @@ _OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 def decode(data: bytes) -> Received:
     """Raises: ProtocolViolation."""
+    if (found := wire.request_body(data)) is not None:
+        return Received(RequestBody(*found))
     try:
         request = pb.ProcessingRequest.FromString(data)
     except DecodeError as error:

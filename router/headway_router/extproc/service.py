@@ -55,7 +55,7 @@ class ExternalProcessor:
 
     def open(self, metadata: Mapping[str, str], deliver: Deliver) -> "Exchange":
         request_id = metadata.get(REQUEST_ID_METADATA, "")
-        self.metrics.streams_open.inc()
+        self.metrics.streams_open += 1
         return Exchange(self, None if request_id in _NO_REQUEST_ID else request_id, deliver)
 
 
@@ -88,7 +88,7 @@ class Exchange:
             return
         self._is_closed = True
         self.is_waiting = False
-        self._processor.metrics.streams_open.dec()
+        self._processor.metrics.streams_open -= 1
         if isinstance(self._part, Session):
             self._carry_out(self._part.close())
 

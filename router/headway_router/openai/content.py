@@ -6,7 +6,7 @@ that goes on begins with the content of its past.
 """
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -37,12 +37,13 @@ _CALL_PARTS = frozenset({"tool_use", "thinking", "redacted_thinking", "refusal",
 class Content:
     """``tokens`` is the prompt's length where the client sent token ids; None: an estimate."""
 
-    parts: tuple[bytes, ...]
+    pieces: Sequence[bytes]
+    """Records, each behind its separator; pieces, as prompts are too long to be copied twice."""
     tokens: int | None = None
 
     def after(self, *head: str) -> bytes:
         """All of it as bytes, behind what else tells prompts apart (model, adapter, salt)."""
-        return _RECORD.join((_FIELD.join(h.encode() for h in head), *self.parts))
+        return b"".join((_FIELD.join([h.encode() for h in head]), *self.pieces))
 
 
 def content_of(shape: Shape, body: Json) -> Content | None:
@@ -68,32 +69,32 @@ def content_of(shape: Shape, body: Json) -> Content | None:
 
 
 def _chat(body: Json) -> Content:
-    return Content((*_tools(body), *_turns(required_list(body, "messages"), "messages")))
+    messages = required_list(body, "messages")
+    return Content([*_tools(body), *_turns(messages, "messages")])
 
 
 def _message(body: Json) -> Content:
     messages = _turns(required_list(body, "messages"), "messages")
     system = body.get("system")
-    if system is not None:
-        messages.insert(0, _FIELD.join((b"system", _text(system, "system"))))
-    return Content((*_tools(body), *messages))
+    first = () if system is None else _record(b"system", _text(system, "system"))
+    return Content([*_tools(body), *first, *messages])
 
 
 def _response(body: Json) -> Content:
     given = body.get("input")
     if given is None:
         raise missing("input")
-    parts = _tools(body)
+    pieces = _tools(body)
     if (instructions := optional_string(body, "instructions")) is not None:
-        parts.append(_FIELD.join((b"system", instructions.encode())))
+        pieces += _record(b"system", instructions.encode())
     match given:
         case str():
-            parts.append(_FIELD.join((b"user", given.encode())))
+            pieces += _record(b"user", given.encode())
         case list():
-            parts += _items(given)
+            pieces += _items(given)
         case _:
             raise wrong_type("input", "a string or an array of items", given)
-    return Content(tuple(parts))
+    return Content(pieces)
 
 
 def _completion(body: Json) -> Content:
@@ -115,14 +116,21 @@ def _prompt(prompt: object, param: str) -> Content:
     """A text, texts, token ids, or lists of token ids."""
     match prompt:
         case str():
-            return Content((prompt.encode(),))
+            return Content(_record(prompt.encode()))
         case [str(), *_]:
-            return Content(tuple(_string(text, f"{param}.{i}") for i, text in enumerate(prompt)))
+            return Content(
+                [
+                    piece
+                    for i, text in enumerate(prompt)
+                    for piece in _record(_string(text, f"{param}.{i}"))
+                ]
+            )
         case [int(), *_]:
-            return Content((_token_ids(prompt, param),), len(prompt))
+            return Content(_record(_token_ids(prompt, param)), len(prompt))
         case [list(), *_]:
-            ids = tuple(_token_ids(p, f"{param}.{i}") for i, p in enumerate(prompt))
-            return Content(ids, sum(map(len, ids)) // _TOKEN_ID_BYTES)
+            ids = [_token_ids(p, f"{param}.{i}") for i, p in enumerate(prompt)]
+            pieces = [piece for one in ids for piece in _record(one)]
+            return Content(pieces, sum(map(len, ids)) // _TOKEN_ID_BYTES)
         case []:
             return Content(())
         case _:
@@ -151,37 +159,46 @@ def _string(value: object, param: str) -> bytes:
 
 def _tools(body: Json) -> list[bytes]:
     tools = optional_list(body, "tools")
-    return [_dump(tools)] if tools else []
+    return _record(_dump(tools)) if tools else []
+
+
+def _record(*fields: bytes) -> list[bytes]:
+    pieces = [_RECORD]
+    for field in fields:
+        pieces += (field, _FIELD)
+    return pieces[:-1]
 
 
 def _turns(messages: list[object], param: str) -> list[bytes]:
-    turns = []
+    pieces: list[bytes] = []
     for i, message in enumerate(messages):
-        at = f"{param}.{i}"
         if not isinstance(message, dict):
-            raise wrong_type(at, "an object", message)
-        turns.append(_turn(message, at))
-    return turns
+            raise wrong_type(f"{param}.{i}", "an object", message)
+        pieces += _turn(message, param, i)
+    return pieces
 
 
-def _turn(message: Json, at: str) -> bytes:
+def _turn(message: Json, param: str, i: int) -> tuple[bytes, ...]:
     """Tool calls are part of the turn: without them, all turns without text would look alike."""
-    role = required_string(message, "role", f"{at}.role").encode()
-    content = message.get("content")
-    text = b"" if content is None else _text(content, f"{at}.content")
-    calls = message.get("tool_calls")
-    return _FIELD.join((role, text, _dump(calls)) if calls else (role, text))
+    role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")
+    if not (role and isinstance(role, str)):
+        role = required_string(message, "role", f"{param}.{i}.role")
+    if isinstance(content, str):
+        text = content.encode()
+    else:
+        text = b"" if content is None else _text(content, f"{param}.{i}.content")
+    turn = (_RECORD, role.encode(), _FIELD, text)
+    return (*turn, _FIELD, _dump(calls)) if calls else turn
 
 
 def _items(items: list[object]) -> list[bytes]:
     """Items of the Responses API: messages, and others (calls, their results, reasoning)."""
-    parts = []
+    pieces: list[bytes] = []
     for i, item in enumerate(items):
-        at = f"input.{i}"
         if not isinstance(item, dict):
-            raise wrong_type(at, "an object", item)
-        parts.append(_turn(item, at) if "role" in item else _dump(item))
-    return parts
+            raise wrong_type(f"input.{i}", "an object", item)
+        pieces += _turn(item, "input", i) if "role" in item else _record(_dump(item))
+    return pieces
 
 
 def _text(content: object, at: str) -> bytes:

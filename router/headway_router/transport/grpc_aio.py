@@ -108,14 +108,20 @@ class _Outbox:
 
     def __init__(self) -> None:
         self._messages: list[bytes] = []
-        self._has_news = asyncio.Event()
+        self._has_news: asyncio.Event | None = None
+        """Made when somebody waits for it: few streams ever do."""
 
     def put(self, messages: Sequence[bytes]) -> None:
         self._messages += messages
-        self._has_news.set()
+        if self._has_news is not None:
+            self._has_news.set()
 
     async def take(self) -> Sequence[bytes]:
-        await self._has_news.wait()
+        """What has come since the last time, as soon as something has."""
+        if self._has_news is None:
+            self._has_news = asyncio.Event()
+        if not self._messages:
+            await self._has_news.wait()
         self._has_news.clear()
         messages, self._messages = self._messages, []
         return messages

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edge import gateway
 from headway_router.errors import ProtocolViolation
+from headway_router.extproc import wire
 from headway_router.extproc.codec import decode, encode
 from headway_router.extproc.headers import REMOVED, REMOVED_WITH_PRIORITY
 from headway_router.extproc.messages import (
@@ -37,6 +38,38 @@ def read(reply: Reply) -> pb.ProcessingResponse:
 
 def message_of(request: pb.ProcessingRequest) -> object:
     return decode(request.SerializeToString()).message
+
+
+@given(body=st.binary(max_size=300), repeat=st.integers(0, 400), ends=st.booleans())
+def test_a_body_is_read_whatever_its_size(body: bytes, repeat: int, ends: bool) -> None:
+    body = body * repeat
+    sent = pb.ProcessingRequest(request_body=pb.HttpBody(body=body, end_of_stream=ends))
+    assert message_of(sent) == RequestBody(body, ends)
+
+
+SHORT = pb.ProcessingRequest(request_body=pb.HttpBody(body=b"abc", end_of_stream=True))
+
+
+@given(st.binary(max_size=12) | st.integers(0, 255).flatmap(lambda b: damaged(b)))
+def test_a_body_read_without_the_full_parser_is_what_that_one_reads(data: bytes) -> None:
+    if (found := wire.request_body(data)) is not None:
+        parsed = pb.ProcessingRequest.FromString(data)
+        assert parsed.WhichOneof("request") == "request_body"
+        assert found == (parsed.request_body.body, parsed.request_body.end_of_stream)
+
+
+def damaged(byte: int) -> st.SearchStrategy[bytes]:
+    """A short message with one byte changed, added or cut off."""
+    whole: bytes = SHORT.SerializeToString()
+    return st.integers(0, len(whole)).flatmap(
+        lambda at: st.sampled_from(
+            [
+                whole[:at],
+                whole[:at] + bytes([byte]) + whole[at:],
+                whole[:at] + bytes([byte]) + whole[at + 1 :],
+            ]
+        )
+    )
 
 
 @pytest.mark.parametrize("part", Part)

@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
 
 from headway_router.transport.h2.calls import Routes
 from headway_router.transport.h2.connection import Connection
@@ -43,7 +45,7 @@ class H2Protocol(asyncio.Protocol):
     # -- called by the event loop ----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's own are no subclasses
         self._transport = transport
         now_s = self._loop.time()
         self._connection = Connection(self._routes, self._limits, now_s, self._flush_soon)
@@ -130,7 +132,8 @@ class H2Protocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if transport.can_write_eof():
-            transport.write_eof()
+            with suppress(OSError):  # The peer may have reset the connection already.
+                transport.write_eof()
         self._timer = self._loop.call_later(_LINGER_S, transport.close)
 
     def _set_timer(self) -> None:
