@@ -19,7 +19,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "vllm-0.32"
 
 KINDS = [
     pytest.param("simulated", marks=pytest.mark.slow),
-    pytest.param("real", marks=[pytest.mark.slow, pytest.mark.timeout(1200)]),
+    pytest.param("real", marks=[pytest.mark.slow, pytest.mark.timeout(2400)]),
 ]
 """The first test of the real column may install vLLM, which the usual limit does not cover."""
 
@@ -91,22 +91,26 @@ def limited_server(engines: servers.Engines) -> EngineProcess:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    # vLLM closes a connection after five idle seconds: a pooled one must not live as long.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+    # vLLM closes a connection after five idle seconds, maybe while a request is on its way.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield session
 
 
 @pytest.fixture
-def main(main_server: EngineProcess, http: aiohttp.ClientSession) -> Client:
-    """The server with everything observable switched on."""
-    return Client(main_server.url, http)
+async def main(main_server: EngineProcess, http: aiohttp.ClientSession) -> Client:
+    """The server with everything observable switched on; nothing is in flight."""
+    client = Client(main_server.url, http)
+    await client.settled()
+    return client
 
 
 @pytest.fixture
-def limited(limited_server: EngineProcess, http: aiohttp.ClientSession) -> Client:
-    """The small server that refuses a fourth request."""
-    return Client(limited_server.url, http)
+async def limited(limited_server: EngineProcess, http: aiohttp.ClientSession) -> Client:
+    """The small server that refuses a fourth request; nothing is in flight."""
+    client = Client(limited_server.url, http)
+    await client.settled()
+    return client
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from engine_contract import servers
-from engine_contract.client import CHAT, COMPLETIONS, Client, Stream, in_flight
-from engine_contract.metrics_text import Exposition
+from engine_contract.client import CHAT, COMPLETIONS, Client, Stream
+from engine_contract.long_requests import LongRequests
+from engine_contract.undisturbed import undisturbed
 
 FreshPrompt = Callable[[int], list[int]]
 
@@ -29,41 +30,43 @@ BUSY = {
 
 
 @asynccontextmanager
-async def full(client: Client, prompt: list[int]) -> AsyncIterator[None]:
+async def full(client: Client, prompt: list[int]) -> AsyncIterator[LongRequests]:
     """As many requests in flight as the limited server takes: two running, one waiting."""
     body = client.completion(prompt, max_tokens=1900)
+    long = await LongRequests.to_begin(client)
     async with asyncio.TaskGroup() as group:
         requests = [
             group.create_task(client.post(COMPLETIONS, body)) for _ in range(servers.MAX_IN_FLIGHT)
         ]
-        await client.metrics_once(lambda m: in_flight(m) == (2, 1))
-        yield
+        await long.in_flight_once(2, 1)
+        yield long
         for request in requests:
             request.cancel()
     await client.idle_metrics()
 
 
+@undisturbed
 async def test_a_full_engine_refuses_and_stays_healthy(
     limited: Client, fresh_prompt: FreshPrompt
 ) -> None:
     counter = "vllm:admission_rejections_total"
-    before = await limited.metrics()
-    async with full(limited, fresh_prompt(40)):
+    async with full(limited, fresh_prompt(40)) as long:
         refused = await limited.post(COMPLETIONS, limited.completion("a", max_tokens=1))
         async with limited.stream(CHAT, CHAT_PROMPT) as stream:
-            streamed = json.loads((await stream.raw()).decode())
+            streamed = (await stream.raw()).decode()
         health = await limited.get("/health")
-        after = await limited.metrics()
+        after = await long.metrics()
     assert (refused.status, refused.json) == (503, BUSY)
     assert refused.headers.keys() == {"date", "server", "content-length", "content-type", "vary"}
-    assert (stream.status, streamed) == (503, BUSY)
+    assert (stream.status, json.loads(streamed)) == (503, BUSY)
     assert stream.headers["content-type"] == "application/json"
     assert health.status == 200
     reasons = ("max_num_queued_reqs", "max_num_queued_tokens")
-    grown = [after.value(counter, reason=r) - before.value(counter, reason=r) for r in reasons]
+    grown = [after.value(counter, reason=r) - long.before.value(counter, reason=r) for r in reasons]
     assert grown == [2, 0]
 
 
+@undisturbed
 async def test_a_place_that_becomes_free_is_given_again(
     limited: Client, fresh_prompt: FreshPrompt
 ) -> None:
@@ -82,59 +85,57 @@ async def test_a_place_that_becomes_free_is_given_again(
         ),
     ],
 )
+@undisturbed
 async def test_the_lowest_priority_starts_first_and_equals_start_in_order(
     main: Client, fresh_prompt: FreshPrompt, fields: dict[str, Any], headers: Mapping[str, str]
 ) -> None:
     started: asyncio.Queue[str] = asyncio.Queue()
+    over = asyncio.Event()
 
-    async def first_token(name: str, fields: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-        body = main.completion(fresh_prompt(10), max_tokens=400, **fields)
-        async with main.stream(COMPLETIONS, body, headers) as stream:
-            await anext(stream)
+    async def hold(name: str, fields: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        async with main.stream(COMPLETIONS, long_body(main, fresh_prompt, fields), headers) as one:
+            await anext(one)
             started.put_nowait(name)
+            await over.wait()
 
     order = []
-    async with all_places_taken(main, fresh_prompt) as running, asyncio.TaskGroup() as group:
+    async with (
+        all_places_taken(main, fresh_prompt) as (long, running),
+        asyncio.TaskGroup() as group,
+    ):
         usual = {"priority": 10}
         queue = [("first", usual, {}), ("second", usual, {}), ("urgent", fields, headers)]
         for position, request in enumerate(queue, start=1):
-            group.create_task(first_token(*request))
-            await main.metrics_once(waiting(position))
+            group.create_task(hold(*request))
+            await long.in_flight_once(servers.MAX_RUNNING, position)
         for stream in running[:3]:
             stream.close()
             order.append(await started.get())
+        await long.metrics()
+        over.set()
     assert order == ["urgent", "first", "second"]
-    await main.idle_metrics()
-
-
-def waiting(requests: int) -> Callable[[Exposition], bool]:
-    return lambda metrics: in_flight(metrics)[1] == requests
-
-
-TRIES = 10
 
 
 @asynccontextmanager
 async def all_places_taken(
     client: Client, fresh_prompt: FreshPrompt
-) -> AsyncIterator[list[Stream]]:
-    """Streams in all places of the batch, far from their ends and small enough for the cache.
+) -> AsyncIterator[tuple[LongRequests, list[Stream]]]:
+    """Streams in all places of the batch."""
+    long = await LongRequests.to_begin(client)
+    async with AsyncExitStack() as running:
+        streams = []
+        for _ in range(servers.MAX_RUNNING):
+            stream = client.stream(COMPLETIONS, long_body(client, fresh_prompt, {}))
+            streams.append(await running.enter_async_context(stream))
+        await long.in_flight_once(servers.MAX_RUNNING, 0)
+        yield long, streams
 
-    Where the machine stalls while they begin, the first may have ended before the last runs: then
-    again.
-    """
-    for _ in range(TRIES):
-        async with AsyncExitStack() as running:
-            streams = []
-            for _ in range(servers.MAX_RUNNING):
-                body = client.completion(fresh_prompt(10), max_tokens=700)
-                streams.append(await running.enter_async_context(client.stream(COMPLETIONS, body)))
-            for _ in range(TRIES):
-                if in_flight(await client.metrics()) == (servers.MAX_RUNNING, 0):
-                    yield streams
-                    return
-        await client.idle_metrics()
-    pytest.fail(f"{servers.MAX_RUNNING} requests never ran at once")
+
+def long_body(
+    client: Client, fresh_prompt: FreshPrompt, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """As long as the cache has room for in all places at once."""
+    return client.completion(fresh_prompt(10), max_tokens=700, **fields)
 
 
 ORCA_TEXT = re.compile(

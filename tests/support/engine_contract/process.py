@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-HEALTHY_LIMIT_S = 300.0
+HEALTHY_LIMIT_S = 900.0
 """A real vLLM needs 18 s of one core; two side by side on two busy cores took two minutes."""
 
 STOP_LIMIT_S = 15.0
@@ -66,7 +66,7 @@ class EngineProcess:
             if not self.is_alive:
                 raise NotHealthy(f"exit {self._process.returncode}, {self._end_of_log()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                with urllib.request.urlopen(f"{self.url}/health", timeout=60):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
