@@ -122,18 +122,24 @@ def zmq_context() -> Iterator[zmq.asyncio.Context]:
 
 @pytest.fixture
 def events(
-    main: Client, plans: dict[str, servers.Plan], zmq_context: zmq.asyncio.Context
+    main: Client,
+    plans: dict[str, servers.Plan],
+    zmq_context: zmq.asyncio.Context,
+    fresh_prompt: Callable[[int], list[int]],
 ) -> EventLog:
     """What the main server has published."""
-    return EventLog(zmq_context, plans["main"].events.replay_endpoint)
+    return EventLog(zmq_context, plans["main"].events.replay_endpoint, main, fresh_prompt)
 
 
 @pytest.fixture
 def limited_events(
-    limited: Client, plans: dict[str, servers.Plan], zmq_context: zmq.asyncio.Context
+    limited: Client,
+    plans: dict[str, servers.Plan],
+    zmq_context: zmq.asyncio.Context,
+    fresh_prompt: Callable[[int], list[int]],
 ) -> EventLog:
     """What the limited server has published."""
-    return EventLog(zmq_context, plans["limited"].events.replay_endpoint)
+    return EventLog(zmq_context, plans["limited"].events.replay_endpoint, limited, fresh_prompt)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import pytest
 
 from engine_contract import servers
 from engine_contract.client import COMPLETIONS, Client, in_flight
+from engine_contract.long_requests import LongRequests
 from engine_contract.metrics_text import Exposition
+from engine_contract.undisturbed import undisturbed
 
 FreshPrompt = Callable[[int], list[int]]
 
@@ -27,25 +29,28 @@ def newest_adapters(metrics: Exposition) -> tuple[str, str]:
     return newest.labels["running_lora_adapters"], newest.labels["waiting_lora_adapters"]
 
 
+@undisturbed
 async def test_an_adapter_without_a_slot_is_deferred_and_blocks_nobody(
     main: Client, fresh_prompt: FreshPrompt
 ) -> None:
+    long = await LongRequests.to_begin(main)
     async with AsyncExitStack() as streams, asyncio.TaskGroup() as group:
         for _ in range(3):
-            body = main.completion(fresh_prompt(40), max_tokens=700, model="sql")
+            body = main.completion(fresh_prompt(40), max_tokens=1900, model="sql")
             running = await streams.enter_async_context(main.stream(COMPLETIONS, body))
             await anext(running)
         chats = [
             group.create_task(main.complete(fresh_prompt(40), max_tokens=2, model="chat"))
             for _ in range(3)
         ]
-        scrape = await main.metrics_once(lambda m: in_flight(m) == (3, 3))
+        scrape = await long.in_flight_once(3, 3)
         assert waiting_by_reason(scrape) == (0, 3)
         assert newest_adapters(scrape) == ("sql", "sql")
 
         await main.complete(fresh_prompt(40), max_tokens=2)
-        assert in_flight(await main.metrics()) == (3, 3)
-        assert not any(chat.done() for chat in chats)
+        done = [chat for chat in chats if chat.done()]
+        assert in_flight(await long.metrics()) == (3, 3)
+        assert not done
         await streams.aclose()
     assert {chat.result()["model"] for chat in chats} == {"chat"}
 

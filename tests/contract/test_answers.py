@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from engine_contract.client import CHAT, COMPLETIONS, DONE, Client
+from engine_contract.long_requests import LongRequests
 from engine_contract.servers import Folders
 from engine_contract.shapes import shape
+from engine_contract.undisturbed import presume, undisturbed
 
 MESSAGES = [{"role": "user", "content": "the house of the world"}]
 
@@ -104,6 +106,7 @@ async def test_the_model_list_names_adapters_with_their_base_model_and_folder(
 
 
 @pytest.mark.parametrize("name", RECORDED_STREAMS)
+@undisturbed
 async def test_the_chunks_of_a_stream_have_the_recorded_keys_types_and_headers(
     main: Client, exchanges: dict[str, Any], name: str
 ) -> None:
@@ -112,6 +115,8 @@ async def test_the_chunks_of_a_stream_have_the_recorded_keys_types_and_headers(
     async with main.stream(recorded["path"], body, recorded.get("headers")) as stream:
         events = await stream.rest()
     assert stream.status == 200
+    parts = [part_of(event) for event in events]
+    presume("content" in parts, "one chunk carried every token")
     same_headers(recorded["response_headers"], stream.headers)
     assert shapes_by_part(events) == shapes_by_part(recorded["events"])
 
@@ -217,8 +222,11 @@ async def test_timings_are_absent_where_an_answer_has_several_choices(main: Clie
     assert (several["metrics"], listed["metrics"]) == (None, None)
 
 
+@undisturbed
 async def test_the_load_counts_open_requests(main: Client) -> None:
+    long = await LongRequests.to_begin(main)
     await main.answer_once("/load", lambda answer: answer.json == {"server_load": 0})
-    body = main.completion("the house", max_tokens=1900)
-    async with main.stream(COMPLETIONS, body):
-        await main.answer_once("/load", lambda answer: answer.json == {"server_load": 1})
+    async with main.stream(COMPLETIONS, main.completion("the house", max_tokens=1900)):
+        load = (await main.get("/load")).json
+        await long.metrics()
+    assert load == {"server_load": 1}

@@ -29,15 +29,21 @@ async def test_sequence_numbers_start_at_zero_and_have_no_gap(
 
 
 async def test_a_replay_starts_where_asked_and_ends_with_a_marker(
-    main: Client, plans: Plans, zmq_context: zmq.asyncio.Context, fresh_prompt: FreshPrompt
+    main: Client,
+    events: EventLog,
+    plans: Plans,
+    zmq_context: zmq.asyncio.Context,
+    fresh_prompt: FreshPrompt,
 ) -> None:
     for _ in range(3):
         await main.complete(fresh_prompt(40), max_tokens=1)
+    mark = await events.mark()
+    everything = await events.since(0)
     endpoint = plans["main"].events.replay_endpoint
     async with asyncio.timeout(WAIT_S):
-        everything, _ = await replayed(zmq_context, endpoint, 0)
-        last_two, marker = await replayed(zmq_context, endpoint, len(everything) - 2)
-        nothing, _ = await replayed(zmq_context, endpoint, len(everything))
+        last_two, marker = await replayed(zmq_context, endpoint, mark - 2)
+        nothing, _ = await replayed(zmq_context, endpoint, mark)
+    assert len(everything) == mark
     assert last_two == everything[-2:]
     assert nothing == []
     assert marker == [b"", b"", (-1).to_bytes(8, "big", signed=True), b""]

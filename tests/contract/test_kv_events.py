@@ -179,6 +179,7 @@ async def test_a_full_cache_removes_the_blocks_used_least_recently(
     mark = await events.mark()
     for _ in range(5):
         await main.complete(fresh_prompt(1984), max_tokens=1)
+    await events.stored(mark, blocks=5 * 62)
     batches = await events.since(mark)
     changes = [event for batch in batches for event in batch.events]
     removed = [event for event in changes if event["type"] == "BlockRemoved"]

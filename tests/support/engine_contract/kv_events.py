@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import pickle
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,16 @@ import msgspec
 import zmq
 import zmq.asyncio
 
+from engine_contract.client import POLL_S, Client
+from engine_contract.servers import BLOCK_TOKENS
+
 SEED = "vllm-none-hash"
 END_OF_REPLAY = -1
-WAIT_S = 30.0
+WAIT_S = 120.0
 """Ends a test that would wait for ever; no event takes as long."""
+
+REPLAY_S = 10.0
+"""After so long a replay is asked for again: vLLM drops what a reader is too slow to take."""
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "sha256": lambda value: pickle.dumps(value, protocol=5),
@@ -65,6 +72,7 @@ async def replayed(
     """All kept batches from sequence ``first`` on, and the frames of the end marker."""
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
+    socket.rcvhwm = 0
     with socket:
         socket.connect(endpoint)
         await socket.send_multipart([b"", first.to_bytes(8, "big")])
@@ -79,22 +87,43 @@ async def replayed(
 
 
 class EventLog:
-    """All batches of one server, read by replay: nothing is missed and nothing is waited for."""
+    """All batches of one server, read by replay, so that nothing is missed."""
 
-    def __init__(self, context: zmq.asyncio.Context, replay_endpoint: str) -> None:
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        replay_endpoint: str,
+        client: Client,
+        fresh_prompt: Callable[[int], list[int]],
+    ) -> None:
         self._context = context
         self._replay_endpoint = replay_endpoint
+        self._client = client
+        self._fresh_prompt = fresh_prompt
 
     async def since(self, first: int) -> list[Batch]:
-        """Raises: TimeoutError: without an end marker."""
+        """All batches from sequence ``first`` on.  Raises: TimeoutError: if some are missing."""
         async with asyncio.timeout(WAIT_S):
-            batches, _ = await replayed(self._context, self._replay_endpoint, first)
-        return batches
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(REPLAY_S):
+                        batches, _ = await replayed(self._context, self._replay_endpoint, first)
+                    if [b.sequence for b in batches] == list(range(first, first + len(batches))):
+                        return batches
 
     async def mark(self) -> int:
-        """The sequence number of the next batch."""
-        batches = await self.since(0)
-        return batches[-1].sequence + 1 if batches else 0
+        """The sequence number of the next batch.
+
+        The engine answers before it publishes, so the last batch is known only by its prompt.
+        """
+        prompt = self._fresh_prompt(BLOCK_TOKENS)
+        await self._client.complete(prompt, max_tokens=1)
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                for batch in await self.since(0):
+                    if any(event.get("token_ids") == prompt for event in batch.events):
+                        return batch.sequence + 1
+                await asyncio.sleep(POLL_S)
 
     async def stored(self, first: int, blocks: int) -> list[dict[str, Any]]:
         """``BlockStored`` events from batch ``first`` on, once they hold so many blocks."""
@@ -104,7 +133,7 @@ class EventLog:
                 events = [e for b in batches for e in b.events if e["type"] == "BlockStored"]
                 if sum(len(event["block_hashes"]) for event in events) >= blocks:
                     return events
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(POLL_S)
 
 
 def block_hashes(

@@ -26,11 +26,17 @@ class NotHealthy(Exception):
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of the loopback interface that is nobody else's while this process lives.
+
+    A socket stays bound to it, which keeps the kernel from giving it away.  Who sets SO_REUSEADDR,
+    as servers do, can listen on it all the same.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port: int = holder.getsockname()[1]
+    holder.detach()
+    return port
 
 
 class EngineProcess:

