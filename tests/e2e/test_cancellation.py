@@ -6,33 +6,26 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from gateway_stack.stack import Stack, eventually, leases_returned, open_streams
+from engine_contract.undisturbed import presume, undisturbed
+from gateway_stack.stack import (
+    Stack,
+    engines_are_idle,
+    eventually,
+    leases_returned,
+    open_streams,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 CLIENTS = 200
 
 
-async def fault(stack: Stack, name: str, **fields: object) -> None:
-    for engine in stack.engines:
-        await engine.fault(stack.session, name, **fields)
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def hanging(one_pool: Stack) -> AsyncIterator[Stack]:
     """Engines that take requests and give nothing back."""
-    await fault(one_pool, "hang")
+    await one_pool.fault("hang")
     yield one_pool
-    await fault(one_pool, "heal")
-
-
-async def engines_are_idle(stack: Stack) -> None:
-    """What was cancelled does not go on in the engines."""
-
-    async def nothing_runs() -> bool:
-        return not any([await engine.in_flight(stack.session) for engine in stack.engines])
-
-    await eventually(nothing_runs, "the engines are idle")
+    await one_pool.fault("heal")
 
 
 async def test_clients_leave_while_their_requests_are_placed(hanging: Stack) -> None:
@@ -48,10 +41,11 @@ async def test_clients_leave_while_their_requests_are_placed(hanging: Stack) -> 
         for client in clients:
             client.cancel()
     await leases_returned(hanging)
-    await fault(hanging, "resume")
+    await hanging.fault("resume")
     await engines_are_idle(hanging)
 
 
+@undisturbed
 async def test_clients_leave_while_their_requests_are_held(hanging: Stack) -> None:
     """Prompts of 1,500 tokens: two or three fill the window of an engine.
 
@@ -59,6 +53,7 @@ async def test_clients_leave_while_their_requests_are_held(hanging: Stack) -> No
     """
 
     async def all_have_arrived() -> bool:
+        presume(not any(client.done() for client in clients), "a request was held for too long")
         return await hanging.held() + await hanging.leases() == CLIENTS
 
     async with asyncio.TaskGroup() as tasks:
@@ -70,13 +65,16 @@ async def test_clients_leave_while_their_requests_are_held(hanging: Stack) -> No
         held = await hanging.held()
         for client in clients:
             client.cancel()
-    assert held > CLIENTS / 2
+    presume(held > CLIENTS / 2, "the router has let most requests go")
     await leases_returned(hanging)
     assert await hanging.held() == 0
 
 
+@undisturbed
 async def test_clients_leave_in_the_middle_of_their_streams(one_pool: Stack) -> None:
     async with open_streams(one_pool, CLIENTS, "long answers"):
-        assert await one_pool.leases() == CLIENTS
+        leases = await one_pool.leases()
+        presume(await one_pool.in_flight() == CLIENTS, "a stream has ended")
+    assert leases == CLIENTS
     await leases_returned(one_pool)
     await engines_are_idle(one_pool)

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from engine_contract.undisturbed import presume, undisturbed
 from gateway_stack.stack import (
     GATEWAY_BODY_LIMIT,
     ROUTER_BODY_LIMIT,
@@ -22,18 +23,13 @@ def long_prompt(about: str) -> str:
     return f"a prompt about {about}, long enough to have blocks of its own; " * 40
 
 
-async def fault(stack: Stack, name: str) -> None:
-    for engine in stack.engines:
-        await engine.fault(stack.session, name)
-
-
 async def test_envoy_has_nothing_to_warn_of(one_pool: Stack) -> None:
     assert (await one_pool.get("/v1/models")).status == 200
     assert one_pool.envoy.child.log.read_text() == ""
 
 
 async def test_the_endpoint_that_is_charged_is_the_one_that_serves(one_pool: Stack) -> None:
-    await fault(one_pool, "hang")
+    await one_pool.fault("hang")
     before = await one_pool.requests_by_engine()
     async with asyncio.TaskGroup() as tasks:
         answer = tasks.create_task(one_pool.complete(long_prompt("charges")))
@@ -43,7 +39,7 @@ async def test_the_endpoint_that_is_charged_is_the_one_that_serves(one_pool: Sta
 
         await eventually(is_placed, "the request is placed")
         (page,) = await one_pool.debug()
-        await fault(one_pool, "heal")
+        await one_pool.fault("heal")
     endpoints = page["pools"]["default/chat"]["endpoints"]
     charged = [endpoint["endpoint_id"] for endpoint in endpoints if endpoint["leases"]]
     after = await one_pool.requests_by_engine()
@@ -64,19 +60,23 @@ async def test_a_prompt_goes_where_its_prefix_is_cached(one_pool: Stack) -> None
     assert cached[0] == 0 and min(cached[1:]) > 500
 
 
+@undisturbed
 async def test_tokens_reach_the_client_while_the_engine_still_generates(one_pool: Stack) -> None:
     async with one_pool.streaming("tell me a story", max_tokens=1500) as response:
         first = await response.content.readuntil(b"\n\n")
-        await fault(one_pool, "hang")
-        assert first.startswith(b"data: {")
-        assert await one_pool.leases() == 1
-        await fault(one_pool, "resume")
+        await one_pool.fault("hang")
+        still_there, leases = await one_pool.in_flight(), await one_pool.leases()
+        await one_pool.fault("resume")
         rest = await response.read()
+    presume(still_there == 1, "the stream had come to its end")
+    assert first.startswith(b"data: {")
+    assert leases == 1
     assert rest.endswith(b"data: [DONE]\n\n")
     assert b'"completion_tokens":1500' in rest
     await leases_returned(one_pool)
 
 
+@undisturbed
 async def test_the_first_token_of_every_stream_is_reported_once(one_pool: Stack) -> None:
     (router,) = one_pool.routers
     name = "headway_first_tokens_total"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine_contract.undisturbed import undisturbed
 from gateway_stack.engines import Engine
 from gateway_stack.stack import (
     Stack,
@@ -21,11 +22,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 REQUESTS = 120
 
 
+@undisturbed
 async def test_every_first_token_finds_its_request_and_every_lease_is_returned(
-    chat_engines: list[Engine], tmp_path: Path
+    chat_engines: list[Engine], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    folder = tmp_path_factory.mktemp("several-routers")
     name = "headway_first_tokens_total"
-    async with running_stack(tmp_path, chat_engines, routers=3) as stack:
+    async with running_stack(folder, chat_engines, routers=3) as stack:
 
         async def all_reported() -> bool:
             told = [await stack.metric(router, name) for router in stack.routers]
@@ -38,8 +41,8 @@ async def test_every_first_token_finds_its_request_and_every_lease_is_returned(
         await leases_returned(stack)
     assert matched == placed
     assert sum(matched) == REQUESTS
-    # Hashed at random: one with fewer than 20 of its expected 40 comes once in 10,000 runs.
-    assert min(placed) >= 20
+    # Hashed at random: fewer than 8 of the expected 40 come once in 10^11 runs.
+    assert min(placed) >= 8
 
 
 async def test_a_router_that_dies_leaves_its_share_to_the_others(

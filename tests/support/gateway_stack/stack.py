@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from engine_contract.undisturbed import presume
 from gateway_stack.engines import Engine, metric
 from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import Envoy, start_envoy
@@ -19,7 +20,7 @@ from headway_cli.demo.processes import Children
 from headway_cli.demo.programs import RouterProcess, ready_router
 from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 """How long something that must happen may take on loaded cores."""
 
 ROUTER_BODY_LIMIT = 1 << 20
@@ -90,6 +91,15 @@ class Stack:
     async def metric(self, router: RouterProcess, name: str, **labels: str) -> float:
         return await metric(self.session, router.metrics_url, name, **labels)
 
+    async def fault(self, name: str, **fields: object) -> None:
+        """Switches it on in every engine."""
+        for engine in self.engines:
+            await engine.fault(self.session, name, **fields)
+
+    async def in_flight(self) -> int:
+        """Requests that the engines run or let wait."""
+        return sum([await engine.in_flight(self.session) for engine in self.engines])
+
     async def requests_by_engine(self) -> dict[str, int]:
         """How many each engine has finished."""
         return {
@@ -113,7 +123,9 @@ async def running_stack(
     async with (
         Children(folder) as children,
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120)
+            # No connection is kept, which an engine might close while a request is on its way.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=0),
+            timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_S),
         ) as session,
     ):
         started = [
@@ -149,6 +161,8 @@ async def open_streams(stack: Stack, count: int, about: str) -> AsyncIterator[No
     """Streams of which each has had its first token, until the block ends; then their clients go.
 
     The engines are slow meanwhile, so that none of the streams ends by itself.
+
+    Raises: Disturbed: if one has ended all the same.
     """
     begun, all_begun, never = 0, asyncio.Event(), asyncio.Event()
 
@@ -161,19 +175,18 @@ async def open_streams(stack: Stack, count: int, about: str) -> AsyncIterator[No
                 all_begun.set()
             await never.wait()
 
-    for engine in stack.engines:
-        await engine.fault(stack.session, "straggle", factor=20)
+    await stack.fault("straggle", factor=20)
     try:
         async with asyncio.TaskGroup() as tasks:
             clients = [tasks.create_task(read_a_token_and_wait(n)) for n in range(count)]
             async with asyncio.timeout(2 * PATIENCE_S):
                 await all_begun.wait()
+            presume(await stack.in_flight() == count, "a stream has ended")
             yield
             for client in clients:
                 client.cancel()
     finally:
-        for engine in stack.engines:
-            await engine.fault(stack.session, "heal")
+        await stack.fault("heal")
 
 
 async def leases_returned(stack: Stack) -> None:
@@ -181,6 +194,13 @@ async def leases_returned(stack: Stack) -> None:
         return await stack.leases() == 0
 
     await eventually(none_left, "all leases are returned")
+
+
+async def engines_are_idle(stack: Stack) -> None:
+    async def nothing_runs() -> bool:
+        return await stack.in_flight() == 0
+
+    await eventually(nothing_runs, "the engines are idle")
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
