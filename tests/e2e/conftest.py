@@ -6,7 +6,8 @@ import pytest
 import pytest_asyncio
 
 from gateway_stack.engines import Engine, start_engines
-from gateway_stack.stack import Stack, running_stack
+from gateway_stack.running import running_stack
+from gateway_stack.stack import Stack
 from headway_cli.demo.processes import Children
 
 

@@ -7,13 +7,7 @@ import pytest
 import pytest_asyncio
 
 from engine_contract.undisturbed import presume, undisturbed
-from gateway_stack.stack import (
-    Stack,
-    engines_are_idle,
-    eventually,
-    leases_returned,
-    open_streams,
-)
+from gateway_stack.stack import Stack, engines_are_idle, eventually, leases_returned, open_streams
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

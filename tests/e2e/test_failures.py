@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from engine_contract.undisturbed import presume, undisturbed
 from gateway_stack.engines import Engine, start_engines
+from gateway_stack.running import running_stack
 from gateway_stack.stack import (
     PATIENCE_S,
     Answer,
@@ -16,7 +17,6 @@ from gateway_stack.stack import (
     engines_are_idle,
     eventually,
     leases_returned,
-    running_stack,
 )
 from headway_cli.demo.processes import Children
 

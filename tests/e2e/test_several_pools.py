@@ -6,7 +6,8 @@ import pytest
 import pytest_asyncio
 
 from gateway_stack.engines import Engine
-from gateway_stack.stack import Stack, leases_returned, running_stack
+from gateway_stack.running import running_stack
+from gateway_stack.stack import Stack, leases_returned
 from headway_router.envoy import BodyMode
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]

@@ -2,19 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from engine_contract.undisturbed import undisturbed
 from gateway_stack.engines import Engine
-from gateway_stack.stack import (
-    Stack,
-    eventually,
-    leases_returned,
-    open_streams,
-    running_stack,
-)
+from gateway_stack.running import running_stack
+from gateway_stack.stack import Stack, eventually, leases_returned, open_streams
 from headway_cli.demo.programs import RouterProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -53,12 +49,7 @@ async def test_a_router_that_dies_leaves_its_share_to_the_others(
         victim.child.process.kill()
         await victim.child.process.wait()
 
-        async def is_left_out() -> bool:
-            async with stack.session.get(f"{stack.envoy.admin_url}/clusters") as response:
-                page = await response.text()
-            return f"routers::{victim.ext_proc_address}::health_flags::/failed_active_hc" in page
-
-        await eventually(is_left_out, "Envoy has noticed the dead router")
+        await eventually(partial(stack.is_left_out, victim), "Envoy has noticed the dead router")
         async with asyncio.TaskGroup() as tasks:
             answers = [tasks.create_task(stack.complete(f"{n}")) for n in range(REQUESTS)]
         placed = await placed_by(stack, others)

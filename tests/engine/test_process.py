@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 READY = re.compile(
     r"headway engine: (?P<name>\S+) on (?P<url>http://127\.0\.0\.1:\d+)"
     r"(, control on (?P<control>http://127\.0\.0\.1:\d+))?\n"
@@ -64,7 +64,8 @@ async def test_a_server_that_publishes_events_ends_as_well(tmp_path: Path) -> No
 
 
 async def test_sigterm_without_a_timeout_ends_a_stream_as_aborted() -> None:
-    async with started("--port", "0") as process, aiohttp.ClientSession() as http:
+    slow = ("--dilation", "50")
+    async with started("--port", "0", *slow) as process, aiohttp.ClientSession() as http:
         url = (await ready(process))["url"]
         body = {"prompt": "a", "max_tokens": 2000, "ignore_eos": True, "stream": True}
         response = await http.post(url + "/v1/completions", json=body)

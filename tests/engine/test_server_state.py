@@ -47,14 +47,15 @@ async def test_requests_to_a_paused_engine_wait_for_resume(launch: Launch) -> No
 
 
 async def test_a_pause_aborts_what_runs_unless_told_to_keep_it(launch: Launch) -> None:
-    engine = await launch(DEVELOPMENT)
     for mode, reason in (("abort", "abort"), ("keep", "length")):
+        engine = await launch(DEVELOPMENT)
         async with asyncio.TaskGroup() as tasks:
+            await engine.control("/hang")
             answer = tasks.create_task(engine.post(COMPLETIONS, asked(max_tokens=200)))
             await engine.until(RUNNING, 1)
             await engine.post(f"/pause?mode={mode}")
+            await engine.control("/resume")
         assert (await answer).json["choices"][0]["finish_reason"] == reason
-        await engine.post("/resume")
 
 
 async def test_a_held_request_can_be_given_up(launch: Launch) -> None:
@@ -69,7 +70,7 @@ async def test_a_held_request_can_be_given_up(launch: Launch) -> None:
 
 
 async def test_a_used_cache_is_not_reset(launch: Launch) -> None:
-    engine = await launch(DEVELOPMENT)
+    engine = await launch(DEVELOPMENT, dilation=50.0)
     assert (await engine.post("/reset_prefix_cache")).json == {"success": True}
     async with engine.stream(COMPLETIONS, asked(max_tokens=1900)) as response:
         await response.content.readany()

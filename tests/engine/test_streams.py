@@ -151,7 +151,7 @@ async def test_a_long_prompt_is_cut_into_steps(launch: Launch) -> None:
 
 
 async def test_a_client_that_leaves_frees_the_engine(launch: Launch) -> None:
-    engine = await launch()
+    engine = await launch(dilation=50.0)
     running = 'vllm:num_requests_running{engine="0",model_name="tiny"}'
     async with engine.stream(COMPLETIONS, asked(max_tokens=1900)) as response:
         await response.content.readany()

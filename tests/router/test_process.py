@@ -53,7 +53,7 @@ class RouterProcess:
         raise AssertionError(f"the log ended without {event}")
 
     def get(self, port: str, path: str) -> str:
-        with urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -64,12 +64,12 @@ class RouterProcess:
     def health(self, port: str, service: str) -> str:
         with grpc.insecure_channel(f"127.0.0.1:{self.ports[port]}") as channel:
             stub = health_pb2_grpc.HealthStub(channel)
-            response = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+            response = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
         name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
         return name
 
     def ends_with(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=240)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ class Exchange:
     def __init__(self, channel: grpc.Channel) -> None:
         self._messages: queue.SimpleQueue[pb.ProcessingRequest | None] = queue.SimpleQueue()
         stream = ExternalProcessorStub(channel).Process
-        self._replies = stream(iter(self._messages.get, None), timeout=60)
+        self._replies = stream(iter(self._messages.get, None), timeout=300)
         first = pb.ProcessingRequest()
         first.protocol_config.request_body_mode = 2  # BUFFERED
         for key, value in {":method": "POST", ":path": "/v1/completions"}.items():
@@ -168,7 +168,8 @@ def test_follows_its_folder_and_keeps_the_last_good_configuration(folder: Path) 
 
 @pytest.mark.parametrize("transport", ["grpc-aio", "h2"])
 def test_drains_on_sigterm(folder: Path, transport: str) -> None:
-    with _router(folder, "--transport", transport) as router, _exchange(router) as exchange:
+    flags = ("--drain-notice-s", "15", "--drain-timeout-s", "120", "--transport", transport)
+    with _router(folder, *flags) as router, _exchange(router) as exchange:
         router.process.send_signal(signal.SIGTERM)
         assert router.log("router.draining")["streams_open"] == 1
         for port in ("grpc_port", "grpc_health_port"):

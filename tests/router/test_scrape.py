@@ -1,5 +1,4 @@
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -7,12 +6,19 @@ from random import Random
 import pytest
 from aiohttp import web
 
+from engine_contract.process import free_port
 from headway_core.events import Scraped, Unreachable
 from headway_core.facts import EndpointId, EngineView
 from headway_router.endpoints import scrape
 from headway_router.endpoints.cadence import Cadence
 from headway_router.endpoints.scrape import Scraper
 from headway_router.metrics import Metrics
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stall makes a scrape time out, unless a test asks for that."""
+    monkeypatch.setattr(scrape, "TIMEOUT_S", 60)
 
 
 class FakeEngine:
@@ -71,11 +77,11 @@ class Observed:
         )
 
     async def next(self) -> Scraped | Unreachable:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.events.get()
 
     async def until_counted(self, outcome: str, more_than: float = 0) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.count(outcome) <= more_than:  # noqa: ASYNC110  a counter wakes nobody
                 await asyncio.sleep(0.005)
 
@@ -98,13 +104,6 @@ async def _scraping(paths: Mapping[EndpointId, str]) -> AsyncIterator[Observed]:
             task.cancel()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def test_a_scrape_becomes_a_view_of_the_endpoint() -> None:
     async with _engine() as engine, _scraping({engine.endpoint_id: "/metrics"}) as observed:
         assert await observed.next() == Scraped(engine.endpoint_id, EngineView(running=3))
@@ -123,7 +122,7 @@ async def test_one_connection_serves_many_scrapes() -> None:
 
 
 async def test_a_refused_connection_is_told_until_the_endpoint_answers() -> None:
-    address = f"127.0.0.1:{(port := _free_port())}"
+    address = f"127.0.0.1:{(port := free_port())}"
     async with _scraping({address: "/metrics"}) as observed:
         assert await observed.next() == Unreachable(address)
         assert observed.scraper.is_unreachable(address)
@@ -172,7 +171,7 @@ async def test_an_endpoint_that_left_is_not_heard_any_more() -> None:
     async with _engine() as engine, _scraping({engine.endpoint_id: "/metrics"}) as observed:
         await observed.next()
         engine.gate.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await engine.asked.wait()
         while not observed.events.empty():
             observed.events.get_nowait()

@@ -53,7 +53,7 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 async def exchange_with(handler: Handler) -> Exchange:
     async with serving(handler) as url:
-        plan = Replay(url=url, model="m", dilation=2.0, request_timeout_s=5.0)
+        plan = Replay(url=url, model="m", dilation=2.0, request_timeout_s=120.0)
         (exchange,) = await replay(plan, [a_request()], done=lambda _: None)
     return exchange
 
@@ -79,7 +79,7 @@ async def test_the_first_token_counts_from_the_first_text_in_engine_seconds() ->
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(EMPTY)
-        await asyncio.wait_for(read_empty.wait(), 5)
+        await asyncio.wait_for(read_empty.wait(), 120)
         for chunk in (TEXT, USAGE, DONE):
             await response.write(chunk)
         return response

@@ -17,9 +17,7 @@ from headway_cli.demo.processes import Child, Children, ready_line, until
 pytestmark = pytest.mark.slow
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True)"
-WITH_A_CHILD = (
-    "import os, time; pid = os.fork(); print(pid if pid else '', flush=True); time.sleep(600)"
-)
+WITH_A_CHILD = "import os, time; pid = os.fork(); pid and print(pid, flush=True); time.sleep(600)"
 
 
 def python(program: str) -> list[str]:
@@ -106,7 +104,7 @@ async def nothing() -> None:
 
 
 async def until_true(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110  # nobody tells when a process is gone
             await asyncio.sleep(0.02)
 

@@ -36,12 +36,12 @@ async def test_all_parts_of_h2spec_pass_but_for_known_exceptions(tmp_path: Path)
         edge.processor, Health(), host=address, port=0, limits=limits_for(2**20)
     )
     await transport.start()
-    command = (binary, "-h", address, "-p", str(transport.port), "-o", "5", "-j", report)
+    command = (binary, "-h", address, "-p", str(transport.port), "-o", "20", "-j", report)
     process = await asyncio.create_subprocess_exec(
         *map(str, command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(280):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:

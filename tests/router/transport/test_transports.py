@@ -22,7 +22,7 @@ from headway_router.transport import Service, Transport
 from headway_router.transport.grpc_aio import GrpcAioTransport
 from headway_router.transport.h2.server import H2Transport, limits_for
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 MAX_BODY_BYTES = 2**20
 BIG_MESSAGES = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 LONG = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "words " * 20_000}]})
@@ -97,9 +97,10 @@ async def served(build: Build) -> AsyncIterator[Served]:
 
 @pytest.fixture
 async def narrow(build: Build) -> AsyncIterator[Served]:
-    """One slow endpoint, which is at work on a long prompt: all that come now are held."""
+    """One slow endpoint, at work on a long prompt for an hour: all that come now are held."""
     flow = FlowControl(max_queued_requests=1000, queue_timeout_s=TIMEOUT_S)
-    pool = a_pool(addresses=["10.0.0.1:8000"], policy=Policy(flow_control=flow))
+    policy = Policy(flow_control=flow)
+    pool = a_pool(addresses=["10.0.0.1:8000"], policy=policy, prefill_tokens_per_s=10.0)
     async with serving(pool, build) as value:
         await routed(value.call("first"), LONG)
         yield value
@@ -186,7 +187,8 @@ async def test_a_held_request_is_answered_when_its_turn_comes(narrow: Served) ->
 
 async def test_a_held_request_is_given_up_in_time(build: Build) -> None:
     flow = FlowControl(queue_timeout_s=0.3)
-    pool = a_pool(addresses=["10.0.0.1:8000"], policy=Policy(flow_control=flow))
+    policy = Policy(flow_control=flow)
+    pool = a_pool(addresses=["10.0.0.1:8000"], policy=policy, prefill_tokens_per_s=10.0)
     async with serving(pool, build) as served:
         await routed(served.call("first"), LONG)
         call = served.call("second")

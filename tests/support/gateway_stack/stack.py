@@ -7,18 +7,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from engine_contract.undisturbed import presume
 from gateway_stack.engines import Engine, metric
-from headway_cli.demo.fleet import headway
-from headway_cli.demo.gateway import Envoy, start_envoy
-from headway_cli.demo.processes import Children
-from headway_cli.demo.programs import RouterProcess, ready_router
-from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
+from headway_cli.demo.gateway import Envoy
+from headway_cli.demo.programs import RouterProcess
 
 PATIENCE_S = 120.0
 """How long something that must happen may take on loaded cores."""
@@ -100,50 +96,27 @@ class Stack:
         """Requests that the engines run or let wait."""
         return sum([await engine.in_flight(self.session) for engine in self.engines])
 
+    async def is_left_out(self, router: RouterProcess) -> bool:
+        """Envoy has noticed that this router is not ready."""
+        async with self.session.get(f"{self.envoy.admin_url}/clusters") as response:
+            page = await response.text()
+        return f"routers::{router.ext_proc_address}::health_flags::/failed_active_hc" in page
+
+    async def envoy_count(self, part: str, counter: str) -> int:
+        """The sum over all of Envoy's counters of that name whose path holds ``part``."""
+        url = f"{self.envoy.admin_url}/stats?filter={part}"
+        async with self.session.get(url) as response:
+            lines = (await response.text()).splitlines()
+        found = [line.split(": ") for line in lines if f".{counter}:" in line]
+        assert found
+        return sum(int(value) for _, value in found)
+
     async def requests_by_engine(self) -> dict[str, int]:
         """How many each engine has finished."""
         return {
             engine.child.name: (await engine.counters(self.session)).requests
             for engine in self.engines
         }
-
-
-@asynccontextmanager
-async def running_stack(
-    folder: Path,
-    engines: Sequence[Engine],
-    *,
-    routers: int = 1,
-    body_mode: BodyMode = BodyMode.BUFFERED,
-    slo_ttft_ms: int | None = None,
-    **router_flags: object,
-) -> AsyncIterator[Stack]:
-    """One pool per model of the engines, which go on when the stack has ended."""
-    config = _write_config(folder, engines, slo_ttft_ms)
-    async with (
-        Children(folder) as children,
-        aiohttp.ClientSession(
-            # No connection is kept, which an engine might close while a request is on its way.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=0),
-            timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_S),
-        ) as session,
-    ):
-        started = [
-            await children.start(f"router-{number}", router_command(config, **router_flags))
-            for number in range(routers)
-        ]
-        processes = [await ready_router(child) for child in started]
-        gateway = Gateway(
-            pools=tuple(
-                UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
-                for model in _models(engines)
-            ),
-            routers=tuple(router.ext_proc_address for router in processes),
-            body_mode=body_mode,
-            body_limit_bytes=GATEWAY_BODY_LIMIT,
-        )
-        envoy = await start_envoy(children, folder, bootstrap(gateway))
-        yield Stack(engines=engines, routers=processes, envoy=envoy, session=session)
 
 
 async def eventually(
@@ -206,47 +179,3 @@ async def engines_are_idle(stack: Stack) -> None:
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(status=response.status, headers=headers, body=await response.read())
-
-
-def router_command(config: Path, **flags: object) -> list[str]:
-    """On free ports, and gone at once when told to, unless the flags say otherwise."""
-    usual: dict[str, object] = {
-        "grpc_port": 0,
-        "grpc_health_port": 0,
-        "metrics_port": 0,
-        "debug_port": 0,
-        "drain_timeout_s": 0,
-        "max_body_bytes": ROUTER_BODY_LIMIT,
-    }
-    return headway("router", config=config, **(usual | flags))
-
-
-def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | None) -> Path:
-    config = folder / "config"
-    config.mkdir()
-    for model in _models(engines):
-        endpoints = []
-        for number, address in enumerate(_addresses(engines, model)):
-            host, _, port = address.rpartition(":")
-            endpoints.append({"name": f"e{number}", "address": host, "port": int(port)})
-        group = {"name": "tiny", "workload": "Static", "endpoints": endpoints}
-        spec: dict[str, Any] = {"model": {"name": model}, "groups": [group]}
-        if slo_ttft_ms is not None:
-            spec["slo"] = {"ttftMs": slo_ttft_ms}
-        document = {
-            "apiVersion": "headway.dev/v1alpha1",
-            "kind": "ModelPool",
-            "metadata": {"name": model},
-            "spec": spec,
-        }
-        # JSON is YAML.
-        (config / f"{model}.yaml").write_text(json.dumps(document))
-    return config
-
-
-def _models(engines: Sequence[Engine]) -> list[str]:
-    return list(dict.fromkeys(engine.model for engine in engines))
-
-
-def _addresses(engines: Sequence[Engine], model: str) -> tuple[str, ...]:
-    return tuple(engine.address for engine in engines if engine.model == model)

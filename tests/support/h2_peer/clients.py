@@ -13,7 +13,7 @@ from edge.gateway import configured
 from h2_peer import frames
 from headway_router.extproc.messages import BodyMode
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 def buffered(body: bytes = gateway.BODY) -> tuple[pb.ProcessingRequest, pb.ProcessingRequest]:
