@@ -11,12 +11,18 @@ from typing import Any
 
 import pytest
 
-from gateway_stack.stack import eventually
+from gateway_stack.stack import PATIENCE_S, eventually
 from headway_cli.demo.processes import Child, Children
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 TOO_BUSY = 3
+DEMO_LIMIT_S = 600.0
+"""Ends a test that would wait for ever; two arms at double dilation need two minutes."""
 
 
 async def run_demo(folder: Path, *flags: str) -> dict[str, Any]:
@@ -25,7 +31,7 @@ async def run_demo(folder: Path, *flags: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "headway_cli", "demo", f"--json={results}", *flags]
     async with Children(folder) as children:
         child = await children.start("demo", command)
-        async with asyncio.timeout(200):
+        async with asyncio.timeout(DEMO_LIMIT_S):
             code = await child.process.wait()
     text = child.output.read_text() + child.log.read_text()
     if code == TOO_BUSY:
@@ -102,17 +108,17 @@ async def test_the_fleet_can_be_kept_and_tried(tmp_path: Path) -> None:
         async def invites_or_gave_up() -> bool:
             return "Ctrl-C" in demo.output.read_text() or demo.process.returncode is not None
 
-        await eventually(invites_or_gave_up, "the demo says what to try", patience_s=120)
+        await eventually(invites_or_gave_up, "the demo says what to try", patience_s=DEMO_LIMIT_S)
         text = demo.output.read_text()
         if demo.process.returncode == TOO_BUSY:
             pytest.skip(f"the demo found the machine too busy: {text[-300:]}")
         # What a user would paste.
         curl = text[text.index("curl ") : text.index("Ctrl-C")].replace("curl -i", "curl -s")
         shell = await asyncio.create_subprocess_shell(curl, stdout=asyncio.subprocess.PIPE)
-        answer, _ = await asyncio.wait_for(shell.communicate(), 30)
+        answer, _ = await asyncio.wait_for(shell.communicate(), PATIENCE_S)
         assert json.loads(answer)["usage"]["completion_tokens"] == 16
         demo.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert await demo.process.wait() == 130
 
 
@@ -132,7 +138,7 @@ async def test_a_signal_ends_the_whole_fleet(
         await eventually(engines_run, "the demo has started its engines")
         fleet = children_of(demo)
         demo.process.send_signal(number)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert await demo.process.wait() == code
     assert not alive(fleet)
 
