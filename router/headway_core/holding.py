@@ -44,7 +44,7 @@ class Holding:
         """Dispatch from an endpoint's queue as long as the next one fits."""
         outcomes: list[Outcome] = []
         queue = self._state.queues.get(endpoint_id)
-        while queue and self._may_go(endpoint_id, 0, now):
+        while queue is not None and queue.size and self._may_go(endpoint_id, 0, now):
             entry = queue.next_entry(self._state.pool.policy.flow_control.order, now)
             if entry is None:
                 break

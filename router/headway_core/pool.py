@@ -64,8 +64,10 @@ class PoolRouter:
         """Resolve class, priority and SLO of a request that arrives now, and count it."""
         self.state.learn_arrival(request)
         policy = self.pool.policy
-        named = (c for c in policy.slo_classes if c.name == request.slo_class)
-        slo_class = next(named, _NO_CLASS)
+        slo_class = _NO_CLASS
+        if request.slo_class is not None:
+            named = (c for c in policy.slo_classes if c.name == request.slo_class)
+            slo_class = next(named, _NO_CLASS)
         slo = request.slo or slo_class.slo or self.pool.slo
         return Tracked(
             request=request,
@@ -97,7 +99,7 @@ class PoolRouter:
             return shed(ShedReason.DEADLINE)
         endpoint_id = decision.endpoint_id
         waits = policy.flow_control.enabled and (
-            len(state.queues[endpoint_id]) > 0
+            state.queues[endpoint_id].size > 0
             or not self._dispatching.fits(endpoint_id, chosen.work.tokens, now)
         )
         if waits and state.held >= policy.flow_control.max_queued_requests:

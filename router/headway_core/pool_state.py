@@ -114,6 +114,6 @@ class PoolState:
         used = self.endpoints[endpoint_id].last_used
         load, queue = self.ledger.load(endpoint_id), self.queues[endpoint_id]
         law = self.latency[endpoint_id]
-        backlog_s = law.work_s(load.work.plus(queue.work)) if queue else law.work_s(load.work)
+        backlog_s = law.work_s(load.work.plus(queue.work) if queue.size else load.work)
         self.by_backlog.update(endpoint_id, law.tier, backlog_s, used)
-        self.by_requests.update(endpoint_id, law.tier, load.leases + len(queue), used)
+        self.by_requests.update(endpoint_id, law.tier, load.leases + queue.size, used)

@@ -135,7 +135,7 @@ def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> li
             is_own = hit_blocks >= among.key_blocks
             work = prefill_work(prompt_tokens, hit_tokens)
         queue_s = engine_s = foreign_s = 0.0
-        waiting = len(held)
+        waiting = held.size
         if waiting:
             queue_s = law.work_s(held.ahead(order, tracked.priority, work.tokens))
         if load.unprefilled:

