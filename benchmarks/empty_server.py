@@ -3,9 +3,11 @@
 It sends every request to one endpoint, and echoes the body where the mode wants that.  What it
 costs is what gRPC costs; what a router costs beyond it is the router's own.
 
-    python -m benchmarks.empty_server ENDPOINT [grpc-aio | h2]      prints its port
+    python -m benchmarks.empty_server ENDPOINT [grpc-aio | grpc-aio-uvloop | h2]
 
-With ``h2`` the same answers come through the router's own transport, for what that one costs.
+It prints its port.  The reference is ``grpc-aio``: gRPC as it comes, on Python's own event loop.
+With ``grpc-aio-uvloop`` it runs on the loop that the router runs on; with ``h2`` there, too, and
+the same answers come through the router's own transport, for what that one costs.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc
+import uvloop
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as services
@@ -123,5 +126,17 @@ async def serve_h2(endpoint: str) -> None:
     await asyncio.Event().wait()
 
 
+def main(endpoint: str, transport: str = "grpc-aio") -> None:
+    match transport:
+        case "grpc-aio":
+            asyncio.run(serve(endpoint))
+        case "grpc-aio-uvloop":
+            uvloop.run(serve(endpoint))
+        case "h2":
+            uvloop.run(serve_h2(endpoint))
+        case _:
+            raise SystemExit(f"no transport {transport!r}")
+
+
 if __name__ == "__main__":
-    asyncio.run((serve_h2 if sys.argv[2:] == ["h2"] else serve)(sys.argv[1]))
+    main(*sys.argv[1:])

@@ -32,8 +32,10 @@ ROUNDS = 3
 CONCURRENCY = 32
 ENDPOINTS = 8
 MODEL = "bench"
+EMPTY = {"grpc-aio": "", "grpc-aio-uvloop": " uvloop", "h2": " h2"}
 TRANSPORTS = {"grpc-aio": "", "h2": " h2"}
-"""And what they add to the name of a server."""
+"""Of the empty servers, the first of them the reference, and of the router; and what they add to
+the name."""
 WARM_UP_REQUESTS = 200
 
 
@@ -97,9 +99,9 @@ def _arms(servers: Sequence[Server], mode: BodyMode) -> list[tuple[Server, bool]
 
 
 async def _servers(children: Children, folder: Path, addresses: Sequence[str]) -> list[Server]:
-    """The empty one, on either transport, then the router on either."""
+    """The empty ones, then the router on either transport."""
     servers = []
-    for transport, name in TRANSPORTS.items():
+    for transport, name in EMPTY.items():
         command = [sys.executable, "-m", "benchmarks.empty_server", addresses[0], transport]
         empty = await children.start(f"empty-{transport}", command)
         address = f"127.0.0.1:{await ready_line(empty)}"
