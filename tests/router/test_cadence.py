@@ -47,7 +47,7 @@ def _schedule(*endpoint_ids: EndpointId, cadence: Cadence = CADENCE) -> Schedule
         (2.0, True, 1, 0.1),
         (0.1, False, 1, 0.2),
         (1.6, False, 1, 2.0),
-        (0.1, True, 8, 0.2),
+        (0.1, True, 8, 0.4),
         (0.1, True, 1000, 4.0),
     ],
     ids=[
