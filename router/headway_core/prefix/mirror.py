@@ -81,14 +81,15 @@ class Mirror:
         """The prompt with these blocks was sent there, so it will be cached."""
         cache = self._caches[endpoint_id]
         held, mask, holders = cache.held, 1 << cache.bit, self._holders
-        for block in [b for b in blocks if b not in held]:
-            held[block] = None
-            holders[block] = holders.get(block, 0) | mask
+        if new := [b for b in blocks if b not in held]:
+            held.update(dict.fromkeys(new))
+            holders.update({b: holders.get(b, 0) | mask for b in new})
         deque(map(held.move_to_end, reversed(blocks)), maxlen=0)
         known = cache.cache_tokens
         capacity = cache.share * (DEFAULT_CACHE_TOKENS if known is None else known)
-        while len(held) * block_tokens > capacity:
-            self._drop(mask, held.popitem(last=False)[0])
+        excess = len(held) - int(capacity / block_tokens)
+        for block in [held.popitem(last=False)[0] for _ in range(excess)]:
+            self._drop(mask, block)
 
     def forget(self, endpoint_id: EndpointId, blocks: Sequence[int]) -> None:
         """The endpoint has evicted these blocks."""

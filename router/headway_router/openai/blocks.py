@@ -1,6 +1,6 @@
 """Cuts canonical content into blocks and hashes them as a chain."""
 
-from itertools import pairwise
+from struct import iter_unpack
 
 from xxhash import xxh3_64_intdigest
 
@@ -12,10 +12,10 @@ every replica must come to the same ones."""
 
 def block_hashes(content: bytes) -> tuple[int, ...]:
     """The hash of each full block, seeded with the one before: it stands for the whole prefix."""
-    view = memoryview(content)
+    full = memoryview(content)[: len(content) // BLOCK_BYTES * BLOCK_BYTES]
     chained = 0
     hashes = []
-    for start, end in pairwise(range(0, len(content) + 1, BLOCK_BYTES)):
-        chained = xxh3_64_intdigest(view[start:end], chained)
+    for (block,) in iter_unpack(f"{BLOCK_BYTES}s", full):
+        chained = xxh3_64_intdigest(block, chained)
         hashes.append(chained)
     return tuple(hashes)
