@@ -18,7 +18,7 @@ from typing import Self, TypeVar
 
 from headway_cli.demo.errors import ChildDied, ChildNotReady
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 """On two loaded cores an engine needs some 5 s to import its packages."""
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.05
