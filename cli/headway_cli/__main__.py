@@ -5,6 +5,7 @@ from importlib import import_module
 
 SUBCOMMANDS = {
     "compare": "policies against each other in simulated time, over rates and seeds",
+    "crds": "generate the CustomResourceDefinitions, or check that files are up to date",
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",
     "engine": "a vLLM-compatible server around the engine model",
     "router": "the endpoint picker: an Envoy external processor",

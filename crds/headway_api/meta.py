@@ -1,9 +1,12 @@
 """Shapes that both resources share: strictness, names, metadata."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from headway_api.cel import Rule
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -29,8 +32,10 @@ class ApiModel(BaseModel):
     """camelCase only, immutable, strict about unknown fields and about types.
 
     Bounds are inclusive (``ge``, ``le``) and every string and list is bounded, so that a
-    structural schema can be generated from these types.
+    structural schema can be generated from these types.  ``rules`` are those between its fields.
     """
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
 
     model_config = ConfigDict(
         alias_generator=camel,
@@ -49,6 +54,22 @@ class ApiModel(BaseModel):
             return value
         known = {field.alias for field in cls.model_fields.values()}
         return {k: v for k, v in value.items() if v is not None or k not in known}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        if cls.rules:
+            target = handler.resolve_ref_schema(schema)
+            target["x-kubernetes-validations"] = [rule.validation() for rule in cls.rules]
+        return schema
+
+
+BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+"""``json_schema_extra`` of a list of named objects: names are unique, appliers own entries."""
+EACH_ONCE = {"x-kubernetes-list-type": "set"}
+AS_A_WHOLE = {"x-kubernetes-list-type": "atomic"}
 
 
 Name = Annotated[str, Field(min_length=1, max_length=40, pattern=DNS_LABEL)]
@@ -98,6 +119,16 @@ class Resource(ApiModel):
 
 class SloSpec(ApiModel):
     """Target for the time to first token: `ttftMs + ttftMsPer1kTokens * promptTokens / 1000`."""
+
+    rules = (
+        Rule(
+            field="ttftMsPer1kTokens",
+            problem="has no ttftMs to add to",
+            allowed="together with ttftMs, or 0",
+            cel="has(self.ttftMs) || self.ttftMsPer1kTokens == 0",
+            holds=lambda slo: slo.ttft_ms is not None or slo.ttft_ms_per_1k_tokens == 0,
+        ),
+    )
 
     ttft_ms: Milliseconds | None = None
     """Milliseconds to the first token of a short prompt."""

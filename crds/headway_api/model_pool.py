@@ -4,9 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from headway_api.cel import Rule
 from headway_api.meta import (
     ABSOLUTE_PATH,
     ADAPTER,
+    BY_NAME,
+    EACH_ONCE,
     ApiModel,
     Name,
     Port,
@@ -21,9 +24,20 @@ ModelName = Annotated[str, Field(min_length=1, max_length=253)]
 class Model(ApiModel):
     """What the pool serves, as clients name it."""
 
+    rules = (
+        Rule(
+            field="name",
+            problem="cannot be changed",
+            allowed="a new ModelPool for another model",
+            cel="self.name == oldSelf.name",
+        ),
+    )
+
     name: ModelName
     """The `model` that clients send; what the engines serve it as."""
-    aliases: Annotated[tuple[ModelName, ...], Field(strict=False, max_length=16)] = ()
+    aliases: Annotated[
+        tuple[ModelName, ...], Field(strict=False, max_length=16, json_schema_extra=EACH_ONCE)
+    ] = ()
     """Other values of `model` that reach this pool."""
 
 
@@ -77,7 +91,8 @@ class Group(ApiModel):
     accelerator: Accelerator | None = None
     """What its endpoints run on."""
     endpoints: Annotated[
-        tuple[StaticEndpoint, ...], Field(strict=False, min_length=1, max_length=256)
+        tuple[StaticEndpoint, ...],
+        Field(strict=False, min_length=1, max_length=256, json_schema_extra=BY_NAME),
     ]
     """The model servers."""
     capacity: Capacity = Capacity()
@@ -94,7 +109,9 @@ class Adapter(ApiModel):
 class Profile(ApiModel):
     """What the model can do."""
 
-    adapters: Annotated[tuple[Adapter, ...], Field(strict=False, max_length=64)] = ()
+    adapters: Annotated[
+        tuple[Adapter, ...], Field(strict=False, max_length=64, json_schema_extra=BY_NAME)
+    ] = ()
     """LoRA adapters that clients may name as `model`."""
 
 
@@ -105,7 +122,10 @@ class ModelPoolSpec(ApiModel):
     """What the pool serves."""
     engine: Engine = Engine()
     """How its engines are reached."""
-    groups: Annotated[tuple[Group, ...], Field(strict=False, min_length=1, max_length=16)]
+    groups: Annotated[
+        tuple[Group, ...],
+        Field(strict=False, min_length=1, max_length=16, json_schema_extra=BY_NAME),
+    ]
     """Its endpoints by kind; the first group is the measure of the others' capacity."""
     profile: Profile = Profile()
     """What the model can do."""

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headway_api.meta import ApiModel, Name, Resource, ResourceName, SloSpec
+from headway_api.cel import Rule
+from headway_api.meta import (
+    AS_A_WHOLE,
+    BY_NAME,
+    ApiModel,
+    Name,
+    Resource,
+    ResourceName,
+    SloSpec,
+)
 from headway_core.policy import CandidateSet, PrefixAffinity, QueueOrder
 
 
@@ -87,11 +96,25 @@ class Resilience(ApiModel):
 class RoutingPolicySpec(ApiModel):
     """How requests to the targeted pools are routed."""
 
-    target_refs: Annotated[tuple[TargetRef, ...], Field(strict=False, min_length=1, max_length=16)]
+    rules = (
+        Rule(
+            field="targetRefs",
+            problem="names a target twice",
+            allowed="each once",
+            cel="self.targetRefs.all(a, self.targetRefs.exists_one(b, a.name == b.name))",
+        ),
+    )
+
+    target_refs: Annotated[
+        tuple[TargetRef, ...],
+        Field(strict=False, min_length=1, max_length=16, json_schema_extra=AS_A_WHOLE),
+    ]
     """The pools that it is for."""
     strategy: Strategy = Strategy()
     """How an endpoint is chosen."""
-    slo_classes: Annotated[tuple[SloClassSpec, ...], Field(strict=False, max_length=16)] = ()
+    slo_classes: Annotated[
+        tuple[SloClassSpec, ...], Field(strict=False, max_length=16, json_schema_extra=BY_NAME)
+    ] = ()
     """Classes of requests with their own targets."""
     flow_control: FlowControlSpec = FlowControlSpec()
     """Holding requests in the router."""

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from headway_api import addresses
+from headway_api.cel import broken as broken_rules
 from headway_api.documents import Document
 from headway_api.errors import Problem
-from headway_api.meta import SloSpec
+from headway_api.meta import ApiModel
 from headway_api.model_pool import Group, ModelPool
 from headway_api.nodes import Path
 from headway_api.routing_policy import RoutingPolicy
@@ -23,6 +24,7 @@ def check(
     """
     problems = list(_one_resource_per_name(documents))
     for document in documents:
+        problems += _declared(document, (), document.resource)
         match document.resource:
             case ModelPool() as pool:
                 problems += _in_pool(document, pool)
@@ -58,7 +60,6 @@ def _in_pool(document: Document, pool: ModelPool) -> Iterator[Problem]:
         yield from _in_group(document, path, group)
         ids += _endpoint_ids(document, path, group, pool.spec.engine.port)
     yield from _distinct(ids, "an endpoint of the pool")
-    yield from _slope_needs_target(document, ("spec", "slo"), pool.spec.slo)
 
 
 def _in_group(document: Document, path: Path, group: Group) -> Iterator[Problem]:
@@ -88,16 +89,20 @@ def _in_policy(document: Document, policy: RoutingPolicy) -> Iterator[Problem]:
     yield from _distinct(targets, "a target of the policy")
     classes: list[tuple[Place, str]] = []
     for i, slo_class in enumerate(policy.spec.slo_classes):
-        path: Path = ("spec", "sloClasses", i)
-        classes.append(((document, (*path, "name")), slo_class.name))
-        yield from _slope_needs_target(document, path, slo_class)
+        classes.append(((document, ("spec", "sloClasses", i, "name")), slo_class.name))
     yield from _distinct(classes, "an SLO class of the policy")
 
 
-def _slope_needs_target(document: Document, path: Path, slo: SloSpec) -> Iterator[Problem]:
-    if slo.ttft_ms_per_1k_tokens and slo.ttft_ms is None:
-        at = (*path, "ttftMsPer1kTokens")
-        yield document.problem(at, "has no ttftMs to add to", "together with ttftMs, or 0")
+def _declared(document: Document, path: Path, value: object) -> Iterator[Problem]:
+    """The rules that the types in ``value`` declare themselves."""
+    if isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _declared(document, (*path, i), item)
+    elif isinstance(value, ApiModel):
+        for rule in broken_rules(value, value.rules):
+            yield document.problem((*path, rule.field), rule.problem, rule.allowed)
+        for name, field in type(value).model_fields.items():
+            yield from _declared(document, (*path, str(field.alias)), getattr(value, name))
 
 
 def _one_resource_per_name(documents: Sequence[Document]) -> Iterator[Problem]:

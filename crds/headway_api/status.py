@@ -1,0 +1,87 @@
+"""What the operator says of a resource: conditions, and a pool's replicas by group."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from headway_api.meta import BY_NAME, ApiModel, Name
+from headway_core.facts import Role
+
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Generation = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+Reason = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+]
+
+
+class ConditionStatus(StrEnum):
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(ApiModel):
+    """One thing that is so, is not so, or cannot be told."""
+
+    type: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]+$")]
+    """What it is about, for example `Ready`."""
+    status: Annotated[ConditionStatus, Field(strict=False)]
+    """Whether it is so."""
+    reason: Reason
+    """Why, in one word for programs."""
+    message: Annotated[str, Field(max_length=4096)]
+    """Why, in a sentence for people; empty where the reason says it all."""
+    observed_generation: Generation
+    """The generation of the spec that this is about."""
+    last_transition_time: Annotated[
+        str, Field(max_length=32, json_schema_extra={"format": "date-time"})
+    ]
+    """When `status` last changed."""
+
+
+class GroupStatus(ApiModel):
+    """A group's replicas, counted as its Deployment counts them; of endpoints where it has none."""
+
+    name: Name
+    """Of the group in the spec."""
+    role: Annotated[Role, Field(strict=False)]
+    """Of the group in the spec."""
+    desired: Count | None = None
+    """Replicas that should be there.  Absent: nobody has said."""
+    replicas: Count
+    """Replicas that are there."""
+    ready: Count | None = None
+    """Those that can serve.  Absent: not known, as nothing probes endpoints outside the cluster."""
+    updated: Count | None = None
+    """Those made from the present template.  Absent: not a Deployment."""
+    workload: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Name of its Deployment."""
+
+
+class ModelPoolStatus(ApiModel):
+    """What the operator found, and when it is right."""
+
+    observed_generation: Generation
+    """The generation of the spec that all of this is about."""
+    replicas: Count
+    """Replicas of all groups."""
+    ready_replicas: Count
+    """Those known to be able to serve."""
+    ready: Annotated[str, Field(max_length=32)]
+    """Ready of desired replicas, for example `4/5`."""
+    selector: Annotated[str, Field(max_length=512)]
+    """Selects the pods that the operator owns for the pool; autoscalers read it."""
+    groups: Annotated[
+        tuple[GroupStatus, ...], Field(strict=False, max_length=16, json_schema_extra=BY_NAME)
+    ] = ()
+    """By group."""
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            strict=False,
+            max_length=16,
+            json_schema_extra={**BY_NAME, "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = ()
+    """`Ready` sums up; `Stalled` is True when a user must act."""
