@@ -16,7 +16,8 @@ class Rule:
     allowed: str
     """What would be right."""
     cel: str
-    """The rule in the Common Expression Language; ``self`` is the object, defaults filled in."""
+    """The rule in the Common Expression Language; ``self`` is the object.  The API server tries it
+    on the object's own ``default: {}`` too, before the fields' defaults are filled in."""
     holds: Callable[[Any], bool] | None = None
     """The rule in Python, of the parsed object.  None: it is about a change, so only the API
     server, which knows the old object (``oldSelf``), can tell."""

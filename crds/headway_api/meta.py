@@ -125,7 +125,7 @@ class SloSpec(ApiModel):
             field="ttftMsPer1kTokens",
             problem="has no ttftMs to add to",
             allowed="together with ttftMs, or 0",
-            cel="has(self.ttftMs) || self.ttftMsPer1kTokens == 0",
+            cel=("has(self.ttftMs) || !has(self.ttftMsPer1kTokens) || self.ttftMsPer1kTokens == 0"),
             holds=lambda slo: slo.ttft_ms is not None or slo.ttft_ms_per_1k_tokens == 0,
         ),
     )

@@ -14,6 +14,7 @@ from engine_contract import servers, vllm_cpu
 from engine_contract.client import Client
 from engine_contract.kv_events import EventLog
 from engine_contract.process import EngineProcess
+from machine_cache import Tell
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "vllm-0.32"
 
@@ -25,29 +26,15 @@ KINDS = [
 
 
 @pytest.fixture(scope="session", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> servers.Kind:
+def kind(request: pytest.FixtureRequest, tell: Tell) -> servers.Kind:
     """Simulated or real.  Where no real vLLM is to be expected its tests are skipped."""
     if request.param == "simulated":
         return servers.SimulatedKind()
-    tell = _teller(request.config)
     try:
         return servers.RealKind(vllm_cpu.vllm_python(tell))
     except vllm_cpu.Unavailable as reason:
         tell(f"only the simulated engine is tested: {reason}")
         pytest.skip(str(reason))
-
-
-def _teller(config: pytest.Config) -> Callable[[str], None]:
-    """Prints past the capture: an installation takes minutes and must be seen to go on."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    assert reporter is not None and capture is not None
-
-    def tell(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            reporter.write_line(line)
-
-    return tell
 
 
 @pytest.fixture(scope="session")

