@@ -45,7 +45,8 @@ def _words(kind: str, schema: Schema) -> str:
             return f"a list of {least} to {most}" if least else f"a list of at most {most}"
         case "object" if "properties" in schema:
             return f"a mapping with {', '.join(schema['properties'])}"
-    return "a mapping of strings to strings"
+    is_free = schema.get("additionalProperties") is True
+    return "a mapping" if is_free else "a mapping of strings to strings"
 
 
 def one_of(options: Iterable[str]) -> str:

@@ -1,16 +1,20 @@
 """A whole configuration from its files: every problem of all of them, or the documents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from headway_api.documents import Document, parse
 from headway_api.errors import InvalidDocuments, Problem
+from headway_api.model_pool import ModelPool
 from headway_api.rules import check
+from headway_api.workload import Workload
 
 
 def read(
     files: Mapping[str, bytes | str], *, origin: str, problems: Iterable[Problem] = ()
 ) -> tuple[Document, ...]:
     """The documents of ``files`` (name -> content), in the order of the names.
+
+    Stand-alone, that is: no operator finds endpoints, so all are written down.
 
     ``origin`` names the whole in messages; ``problems`` were found before, reading the files.
 
@@ -42,9 +46,20 @@ def read(
             )
         )
     found += check(documents, broken=frozenset(broken), complete=complete)
+    found += _found_by_nobody(documents)
     if found:
         raise InvalidDocuments(found)
     return tuple(documents)
+
+
+def _found_by_nobody(documents: Sequence[Document]) -> Iterator[Problem]:
+    for document in documents:
+        if isinstance(pool := document.resource, ModelPool):
+            for i, group in enumerate(pool.spec.groups):
+                if group.workload is not Workload.STATIC:
+                    path = ("spec", "groups", i, "workload")
+                    problem = f"{group.workload} needs the operator, which is not there"
+                    yield document.problem(path, problem, "Static in stand-alone mode")
 
 
 def _text(name: str, content: bytes | str) -> str | Problem:

@@ -27,6 +27,8 @@ class Definition:
     kind: type[ModelPool] | type[RoutingPolicy]
     spec: type[BaseModel]
     status: type[BaseModel] | None = None
+    is_scaled: bool = False
+    """Whether ``kubectl scale`` and autoscalers can set its ``spec.replicas``."""
     short_name: str
     columns: tuple[Manifest, ...]
     labels: dict[str, str]
@@ -50,6 +52,7 @@ DEFINITIONS = (
         kind=ModelPool,
         spec=ModelPoolSpec,
         status=ModelPoolStatus,
+        is_scaled=True,
         short_name="mpool",
         columns=(
             _column("Model", ".spec.model.name"),
@@ -86,6 +89,12 @@ def manifest(definition: Definition) -> Manifest:
     }
     if definition.status is not None:
         version["subresources"] = {"status": {}}
+    if definition.is_scaled:
+        version["subresources"]["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

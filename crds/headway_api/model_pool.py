@@ -16,6 +16,17 @@ from headway_api.meta import (
     Resource,
     SloSpec,
 )
+from headway_api.workload import (
+    Accelerator,
+    Availability,
+    Drain,
+    Parallelism,
+    Rollout,
+    Selector,
+    StaticEndpoint,
+    Template,
+    Workload,
+)
 from headway_core.facts import Role
 
 ModelName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -52,24 +63,6 @@ class Engine(ApiModel):
     """Where an engine's Prometheus page is, on its serving port."""
 
 
-class Accelerator(ApiModel):
-    """What an endpoint of the group runs on."""
-
-    type: Name
-    """For example `h100-80gb`: sets the defaults for what is not declared in `capacity`."""
-
-
-class StaticEndpoint(ApiModel):
-    """A model server at a fixed address."""
-
-    name: Name
-    """Unique in the group."""
-    address: Annotated[str, Field(min_length=2, max_length=45)]
-    """IP address, version 4 or 6; gateways dial addresses, not names."""
-    port: Port | None = None
-    """Default: the pool's `engine.port`."""
-
-
 class Capacity(ApiModel):
     """What one endpoint of the group can do; learned from traffic where it is not declared."""
 
@@ -82,21 +75,85 @@ class Capacity(ApiModel):
 class Group(ApiModel):
     """Endpoints of one kind."""
 
+    rules = (
+        Rule(
+            field="template",
+            problem="belongs to workload Deployment, which needs it",
+            allowed="with workload Deployment, and only there",
+            cel="(self.workload == 'Deployment') == has(self.template)",
+            holds=lambda group: group.is_deployed == (group.template is not None),
+        ),
+        Rule(
+            field="selector",
+            problem="belongs to workload External, which needs it",
+            allowed="with workload External, and only there",
+            cel="(self.workload == 'External') == has(self.selector)",
+            holds=lambda group: (
+                (group.workload is Workload.EXTERNAL) == (group.selector is not None)
+            ),
+        ),
+        Rule(
+            field="endpoints",
+            problem="belongs to workload Static, which needs it",
+            allowed="with workload Static, and only there",
+            cel="(self.workload == 'Static') == has(self.endpoints)",
+            holds=lambda group: (group.workload is Workload.STATIC) == bool(group.endpoints),
+        ),
+        Rule(
+            field="replicas",
+            problem="belongs to workload Deployment: nothing else is scaled by the operator",
+            allowed="with workload Deployment",
+            cel="self.workload == 'Deployment' || !has(self.replicas)",
+            holds=lambda group: group.is_deployed or group.replicas is None,
+        ),
+        Rule(
+            field="parallelism",
+            problem="needs more accelerators than accelerator.countPerReplica",
+            allowed="a product of at most countPerReplica",
+            cel=(
+                "!has(self.accelerator) || self.accelerator.countPerReplica == 0"
+                " || self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.data"
+                " <= self.accelerator.countPerReplica"
+            ),
+            holds=lambda group: (
+                group.accelerator is None
+                or group.accelerator.count_per_replica == 0
+                or group.parallelism.size <= group.accelerator.count_per_replica
+            ),
+        ),
+    )
+
     name: Name
     """Unique in the pool."""
     role: Annotated[Role, Field(strict=False)] = Role.BOTH
     """`Both`: prefill and decode on the same endpoint."""
-    workload: Literal["Static"]
-    """`Static`: the endpoints are written down here."""
+    workload: Annotated[Workload, Field(strict=False)] = Workload.DEPLOYMENT
+    """`Deployment`: the operator runs pods from `template`.  `External`: pods that others run,
+    found by `selector`.  `Static`: addresses, in `endpoints`."""
     accelerator: Accelerator | None = None
     """What its endpoints run on."""
+    parallelism: Parallelism = Parallelism()
+    """How an engine spreads over its accelerators."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Pods of a Deployment group.  Absent, here and in the pool: somebody else scales the
+    Deployment, for example a HorizontalPodAutoscaler, and the operator never does."""
+    selector: Selector | None = None
+    """Labels of an External group's pods."""
     endpoints: Annotated[
         tuple[StaticEndpoint, ...],
         Field(strict=False, min_length=1, max_length=256, json_schema_extra=BY_NAME),
-    ]
-    """The model servers."""
+    ] = ()
+    """The model servers of a Static group."""
+    template: Template | None = None
+    """The pods of a Deployment group."""
     capacity: Capacity = Capacity()
-    """What one of them can do."""
+    """What one endpoint can do."""
+    rollout: Rollout = Rollout()
+    """How its pods are replaced."""
+
+    @property
+    def is_deployed(self) -> bool:
+        return self.workload is Workload.DEPLOYMENT
 
 
 class Adapter(ApiModel):
@@ -118,6 +175,22 @@ class Profile(ApiModel):
 class ModelPoolSpec(ApiModel):
     """Model servers that serve one model, in groups of one kind each."""
 
+    rules = (
+        Rule(
+            field="replicas",
+            problem="is the replicas of one Deployment group that has none of its own",
+            allowed="with exactly one group of workload Deployment, without groups[].replicas",
+            cel=(
+                "!has(self.replicas) || (self.groups.exists_one(g, g.workload == 'Deployment')"
+                " && self.groups.all(g, !has(g.replicas)))"
+            ),
+            holds=lambda spec: (
+                spec.replicas is None
+                or [g.replicas for g in spec.groups if g.is_deployed] == [None]
+            ),
+        ),
+    )
+
     model: Model
     """What the pool serves."""
     engine: Engine = Engine()
@@ -127,6 +200,14 @@ class ModelPoolSpec(ApiModel):
         Field(strict=False, min_length=1, max_length=16, json_schema_extra=BY_NAME),
     ]
     """Its endpoints by kind; the first group is the measure of the others' capacity."""
+    replicas: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Pods of the pool's one Deployment group; `kubectl scale` and autoscalers set it."""
+    drain: Drain = Drain()
+    """How its endpoints end."""
+    availability: Availability = Availability()
+    """What keeps its endpoints up."""
+    paused: bool = False
+    """The operator changes nothing of the pool's workloads."""
     profile: Profile = Profile()
     """What the model can do."""
     slo: SloSpec = SloSpec()

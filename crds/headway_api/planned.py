@@ -6,7 +6,7 @@ typing error.  The key is the path of the field that holds them.
 
 PLANNED_FIELDS: dict[str, dict[str, str]] = {
     "ModelPool": {
-        "spec": "replicas disaggregation drain availability expose paused",
+        "spec": "disaggregation expose",
         "spec.model": "uri",
         "spec.engine": "type version dataParallelPorts kvEvents kvConnector",
         "spec.profile": (
@@ -14,11 +14,9 @@ PLANNED_FIELDS: dict[str, dict[str, str]] = {
             " capabilities taskQuality anchors latency energy"
         ),
         "spec.profile.adapters[]": "uri rank sizeMiB capabilities taskQuality",
-        "spec.groups[]": (
-            "parallelism replicas autoscaling selector template costPerHour powerWatts rollout"
-            " scaleDownSelection"
-        ),
-        "spec.groups[].accelerator": "countPerReplica resourceName",
+        "spec.groups[]": ("autoscaling costPerHour powerWatts scaleDownSelection"),
+        "spec.drain": "readinessGate",
+        "spec.availability": "maxUnavailable",
         "spec.groups[].capacity": "decodeTokensPerSecond maxRunningRequests",
         "spec.slo": "tpotMs e2eMs percentile",
     },
@@ -34,10 +32,8 @@ PLANNED_FIELDS: dict[str, dict[str, str]] = {
 """By kind."""
 
 NOT_YET = "not supported by this version of Headway"
-STATIC_ONLY = f"{NOT_YET}: endpoints are written down in stand-alone mode"
 
 PLANNED_VALUES: dict[str, dict[str, str]] = {
-    "spec.groups[].workload": {"Deployment": STATIC_ONLY, "External": STATIC_ONLY},
     "spec.groups[].role": {"Prefill": NOT_YET, "Decode": NOT_YET},
     "spec.strategy.affinity.prefix.mode": {"Precise": NOT_YET},
     "spec.targetRefs[].kind": {"InferencePool": NOT_YET},

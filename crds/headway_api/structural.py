@@ -28,7 +28,18 @@ _KEPT = (
     "required",
     "type",
 )
-_DROPPED = {"$defs", "additionalProperties", "anyOf", "const", "default", "items", "properties"}
+_OTHERWISE_HANDLED = {
+    "$defs",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "default",
+    "items",
+    "properties",
+    "propertyNames",
+    "title",
+}
+"""Bounds of a mapping's keys have no counterpart; what uses the keys checks them."""
 _INT32_MAX = 2**31 - 1
 
 
@@ -44,7 +55,7 @@ def structural(model: type[BaseModel]) -> Schema:
 
 def _converted(node: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Schema:
     node = _resolved(node, root, path)
-    known = {*_KEPT, *_DROPPED, "title"}
+    known = {*_KEPT, *_OTHERWISE_HANDLED}
     if strange := [key for key in node if key not in known and not key.startswith("x-kubernetes-")]:
         raise NotStructural(f"{path}: {', '.join(strange)}")
     result: Schema = {key: node[key] for key in _KEPT if key in node}

@@ -81,10 +81,11 @@ def test_a_good_object_is_stored_with_the_defaults_of_the_types(
 
 
 def without_empty(value: Any) -> Any:
-    """An absent list and an empty one mean the same, and so do null and nothing."""
+    """An absent list or mapping and an empty one mean the same, and so do null and nothing."""
     match value:
         case dict():
-            return {k: without_empty(v) for k, v in value.items() if v not in (None, [], ())}
+            items = {k: without_empty(v) for k, v in value.items()}
+            return {k: v for k, v in items.items() if v not in (None, [], {})}
         case list() | tuple():
             return [without_empty(item) for item in value]
     return value

@@ -1,12 +1,11 @@
 """A field ships with the code that obeys it: each one changes the fleet, and none is left out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
+from api_fields import OPERATED, leaves
 from headway_api.v1alpha1 import KINDS
 from headway_core.facts import Slo
 from headway_core.policy import CandidateSet, Fleet, Policy, Pool, PrefixAffinity, QueueOrder
@@ -238,10 +237,6 @@ IGNORED = {
 
 REFUSED = {
     "ModelPool.spec.groups[].role": ("role: Both", "role: Prefill"),
-    "ModelPool.spec.groups[].workload": (
-        "workload: Static\n      accelerator:\n        type: a100",
-        "workload: External\n      accelerator:\n        type: a100",
-    ),
     "RoutingPolicy.metadata.namespace": (
         "name: chat\n  namespace: serving",
         "name: chat\n  namespace: other",
@@ -258,27 +253,6 @@ REFUSED = {
 """Fields where the good documents' value is the only one: another is a problem."""
 
 
-def leaves(model: type[BaseModel], path: str) -> Iterator[str]:
-    """Every field that holds no further fields, as ``spec.groups[].name``."""
-    schema = model.model_json_schema(by_alias=True)
-    yield from _leaves(schema, schema, path)
-
-
-def _leaves(node: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[str]:
-    for option in node.get("anyOf", ()):
-        if option != {"type": "null"}:
-            node = option
-    if "$ref" in node:
-        node = root["$defs"][node["$ref"].rpartition("/")[2]]
-    if "items" in node:
-        yield from _leaves(node["items"], root, f"{path}[]")
-    elif "properties" in node:
-        for name, child in node["properties"].items():
-            yield from _leaves(child, root, f"{path}.{name}")
-    else:
-        yield path
-
-
 def test_every_leaf_field_of_both_resources_has_an_effect_here() -> None:
     fields = {
         leaf
@@ -286,7 +260,7 @@ def test_every_leaf_field_of_both_resources_has_an_effect_here() -> None:
         for leaf in leaves(model, kind)
         if not leaf.endswith((".kind", ".apiVersion")) or "targetRefs" in leaf
     }
-    assert fields == EFFECTS.keys() | IGNORED.keys() | REFUSED.keys()
+    assert fields == EFFECTS.keys() | IGNORED.keys() | REFUSED.keys() | OPERATED
 
 
 @pytest.mark.parametrize("field", EFFECTS)

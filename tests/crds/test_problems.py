@@ -134,7 +134,7 @@ CASES: dict[str, Case] = {
         line=9,
         field="spec.banana",
         problem="unknown field",
-        allowed="model, engine, groups, profile, slo",
+        allowed=("model, engine, groups, replicas, drain, availability, paused, profile, slo"),
     ),
     "a pool field of a later version": Case(
         old="    name: tiny\n",
@@ -142,15 +142,18 @@ CASES: dict[str, Case] = {
         line=9,
         field="spec.disaggregation",
         problem="not supported by this version of Headway",
-        allowed="model, engine, groups, profile, slo",
+        allowed=("model, engine, groups, replicas, drain, availability, paused, profile, slo"),
     ),
     "a group field of a later version": Case(
         old="      workload: Static\n",
-        new="      workload: Static\n      parallelism: {tensor: 2}\n",
+        new="      workload: Static\n      autoscaling: {maxReplicas: 2}\n",
         line=12,
-        field="spec.groups[0].parallelism",
+        field="spec.groups[0].autoscaling",
         problem="not supported by this version of Headway",
-        allowed="name, role, workload, accelerator, endpoints, capacity",
+        allowed=(
+            "name, role, workload, accelerator, parallelism, replicas, selector, endpoints,"
+            " template, capacity, rollout"
+        ),
     ),
     "a policy field of a later version": Case(
         old="    - name: demo\n",
@@ -159,25 +162,6 @@ CASES: dict[str, Case] = {
         field="spec.modelSelection",
         problem="not supported by this version of Headway",
         allowed="targetRefs, strategy, sloClasses, flowControl, resilience",
-    ),
-    "a workload that needs a cluster": Case(
-        old="workload: Static",
-        new="workload: Deployment",
-        line=11,
-        field="spec.groups[0].workload",
-        problem=(
-            "Deployment is not supported by this version of Headway: endpoints are written down"
-            " in stand-alone mode"
-        ),
-        allowed="Static",
-    ),
-    "no workload": Case(
-        old="      workload: Static\n",
-        new="",
-        line=10,
-        field="spec.groups[0].workload",
-        problem="missing",
-        allowed="Static",
     ),
     "a target of a later version": Case(
         old="    - name: demo\n",
@@ -353,8 +337,35 @@ def test_every_problem_of_every_file_is_reported_in_order(demo: Change, problems
 def test_entries_that_are_wrong_count_as_entries(demo: Change, problems: Problems) -> None:
     found = problems(demo("workload: Static", "workload: Dynamic"))
     assert found == [
-        "f.yaml:11: spec.groups[0].workload: 'Dynamic' is not allowed; allowed: Static"
+        (
+            "f.yaml:11: spec.groups[0].workload: 'Dynamic' is not allowed;"
+            " allowed: Deployment, External or Static"
+        )
     ]
+
+
+def test_a_group_that_only_an_operator_can_find_is_a_problem(
+    demo: Change, problems: Problems
+) -> None:
+    """Also where the workload was forgotten, as Deployment is the default."""
+    for text in (
+        demo("workload: Static", "workload: Deployment"),
+        demo("      workload: Static\n", ""),
+    ):
+        assert [problem.partition(": ")[2] for problem in problems(text)] == [
+            (
+                "spec.groups[0].template: belongs to workload Deployment, which needs it;"
+                " allowed: with workload Deployment, and only there"
+            ),
+            (
+                "spec.groups[0].workload: Deployment needs the operator, which is not there;"
+                " allowed: Static in stand-alone mode"
+            ),
+            (
+                "spec.groups[0].endpoints: belongs to workload Static, which needs it;"
+                " allowed: with workload Static, and only there"
+            ),
+        ]
 
 
 def test_a_configuration_without_documents_is_a_problem(problems: Problems) -> None:
