@@ -8,6 +8,7 @@ SUBCOMMANDS = {
     "crds": "generate the CustomResourceDefinitions, or check that files are up to date",
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",
     "engine": "a vLLM-compatible server around the engine model",
+    "operator": "keep the workloads of ModelPools in a Kubernetes cluster",
     "router": "the endpoint picker: an Envoy external processor",
     "simulate": "run the router core or a baseline against simulated engines, in simulated time",
     "validate": "check a folder of ModelPool and RoutingPolicy documents",

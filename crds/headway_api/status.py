@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from headway_api.meta import BY_NAME, ApiModel, Name
 from headway_core.facts import Role
@@ -21,7 +21,13 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Condition(ApiModel):
+class StatusModel(ApiModel):
+    """Written by programs, so built by field names; read back by those of the API."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+
+class Condition(StatusModel):
     """One thing that is so, is not so, or cannot be told."""
 
     type: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]+$")]
@@ -40,7 +46,7 @@ class Condition(ApiModel):
     """When `status` last changed."""
 
 
-class GroupStatus(ApiModel):
+class GroupStatus(StatusModel):
     """A group's replicas, counted as its Deployment counts them; of endpoints where it has none."""
 
     name: Name
@@ -59,7 +65,7 @@ class GroupStatus(ApiModel):
     """Name of its Deployment."""
 
 
-class ModelPoolStatus(ApiModel):
+class ModelPoolStatus(StatusModel):
     """What the operator found, and when it is right."""
 
     observed_generation: Generation

@@ -1,0 +1,1 @@
+"""What becomes of a ModelPool: observe, plan, apply."""

@@ -1,0 +1,46 @@
+"""The names by which the operator knows what is its own."""
+
+from typing import Any, NamedTuple
+
+Manifest = dict[str, Any]
+"""An object as the API server has it."""
+
+PREFIX = "headway.dev/"
+POOL = "headway.dev/pool"
+GROUP = "headway.dev/group"
+ROLE = "headway.dev/role"
+APPLIED = "headway.dev/applied-hash"
+"""Annotation: what was applied last, so that an object that needs no write gets none."""
+
+MANAGER = "headway-operator"
+"""Field manager of all that the operator applies."""
+HANDOVER = "headway-handover"
+"""Field manager that keeps replicas as they are when the operator lets go of them."""
+
+MAX_LABEL = 63
+
+
+class PoolKey(NamedTuple):
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def selector(pool: str) -> str:
+    """Selects all pods that the operator owns for the pool."""
+    return f"{POOL}={pool}"
+
+
+def child(pool: str, group: str) -> str:
+    """Name of the Deployment and the PodDisruptionBudget of a group."""
+    return f"{pool}-{group}"
+
+
+def owner_uid(manifest: Manifest) -> str | None:
+    """Uid of the controller that owns the object; None: nobody does."""
+    for owner in manifest["metadata"].get("ownerReferences", ()):
+        if owner.get("controller"):
+            return str(owner["uid"])
+    return None
