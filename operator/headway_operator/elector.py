@@ -7,7 +7,7 @@ renew for ``RENEW_S`` stops leading by itself, before any other may begin.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
@@ -79,6 +79,7 @@ class Elector:
         clock: Callable[[], float],
         now: Callable[[], float],
         rng: Random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._leases = leases
         self._place = (namespace, name)
@@ -87,6 +88,7 @@ class Elector:
         self._clock = clock
         self._now = now
         self._rng = rng
+        self._sleep = sleep
         self._seen: tuple[LeaseRecord | None, float] = (None, float("-inf"))
         self._held: LeaseRecord | None = None
 
@@ -160,4 +162,4 @@ class Elector:
                 )
 
     async def _pause(self) -> None:
-        await asyncio.sleep(RETRY_S * (1 + JITTER * self._rng.random()))
+        await self._sleep(RETRY_S * (1 + JITTER * self._rng.random()))

@@ -251,13 +251,12 @@ def test_the_workloads_of_a_vanished_group_go(api: Api, namespace: str, good: Go
     created(api, pool)
     api.merge("ModelPool", namespace, "mixed", {"spec": {"groups": pool["spec"]["groups"][1:]}})
     settled(api, namespace, "mixed")
-    for kind in ("Deployment", "PodDisruptionBudget"):
-        until(
-            lambda kind=kind: (
-                [i["metadata"]["name"] for i in api.list(kind, namespace)] == ["mixed-l40s"]
-            ),
-            f"one {kind} is left",
-        )
+    kinds = ("Deployment", "PodDisruptionBudget")
+
+    def left() -> list[str]:
+        return [item["metadata"]["name"] for kind in kinds for item in api.list(kind, namespace)]
+
+    until(lambda: left() == ["mixed-l40s", "mixed-l40s"], "one of each is left")
 
 
 def test_a_deleted_pool_leaves_nothing(api: Api, namespace: str, good: Good) -> None:
