@@ -87,6 +87,26 @@ def test_a_pool_gets_its_workloads_and_its_status(api: Api, namespace: str, good
     until(lambda: events(api, namespace, "PoolCreated"), "an Event says so")
 
 
+def test_kubectl_get_shows_how_it_is(api: Api, namespace: str, good: Good) -> None:
+    created(api, good("mixed"))
+    until(lambda: made(api, namespace, "mixed", 5), "the status counts the pods")
+    table = api.call(
+        "GET",
+        f"apis/headway.dev/v1alpha1/namespaces/{namespace}/modelpools",
+        accept="application/json;as=Table;g=meta.k8s.io;v=v1",
+    )
+    names = [column["name"] for column in table["columnDefinitions"]]
+    [row] = [dict(zip(names, row["cells"], strict=True)) for row in table["rows"]]
+    assert row | {"Age": None} == {
+        "Name": "mixed",
+        "Model": "meta-llama/Llama-3.1-8B-Instruct",
+        "Ready": "0/5",
+        "Available": "False",
+        "Reason": "Updating",
+        "Age": None,
+    }
+
+
 def made(api: Api, namespace: str, name: str, replicas: int) -> dict[str, Any] | None:
     status = api.get("ModelPool", namespace, name).get("status", {})
     return dict(status) if status.get("replicas") == replicas else None

@@ -1,8 +1,11 @@
 """What vLLM needs in a pod, and what happens where the template says otherwise."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headway_operator.errors import InvalidSpec
 from pool_objects import a_body, a_group, deployment
@@ -117,6 +120,37 @@ def test_a_grace_that_would_cut_requests_is_refused_and_a_longer_one_kept() -> N
     )
     with pytest.raises(InvalidSpec, match=r"60 is less than the 145 that spec\.drain needs"):
         pod_spec(a_group(pod={"terminationGracePeriodSeconds": 60}))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["engine", "--port", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "containerPort", "limits", "preStop", "nvidia.com/gpu"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+FIELDS = ["args", "command", "lifecycle", "ports", "readinessProbe", "resources"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON), JSON, st.booleans())
+def test_no_template_crashes_the_operator(
+    container: dict[str, Any], value: Any, of_pod: bool
+) -> None:
+    """The API server takes anything for a template, so that the definition stays small."""
+    pod = {"terminationGracePeriodSeconds": value} if of_pod else {}
+    with suppress(InvalidSpec):
+        pod_spec(a_group(engine=container, pod=pod, accelerator={"type": "h100"}))
+
+
+@given(JSON)
+def test_no_containers_crash_the_operator(containers: Any) -> None:
+    with suppress(InvalidSpec):
+        pod_spec({"name": "all", "template": {"spec": {"containers": containers}}})
 
 
 def test_labels_of_the_operator_are_not_the_users() -> None:

@@ -12,6 +12,7 @@ from headway_operator.names import GROUP, POOL, PREFIX, ROLE, Manifest
 
 ENGINE = "engine"
 """Name of the container that is the engine."""
+GRACE = "terminationGracePeriodSeconds"
 TEARDOWN_S = 10
 """From the end of the last request to the end of the engine's process."""
 STARTUP_CHECKS, STARTUP_PERIOD_S = 180, 10
@@ -58,20 +59,18 @@ def pod_template(pool: ModelPool, group: Group, field: str) -> Manifest:
 
 
 def _engine(spec: Manifest, field: str) -> Manifest:
-    containers = spec.get("containers")
-    if isinstance(containers, list):
-        for container in containers:
-            if isinstance(container, dict) and container.get("name") == ENGINE:
-                return container
+    for container in _items(spec, "containers", field):
+        if container.get("name") == ENGINE:
+            return container
     raise InvalidSpec(f"{field}.containers", f"there is no container {ENGINE}")
 
 
 def _merge_engine(container: Manifest, pool: ModelPool, group: Group, field: str) -> None:
     at = f"{field}.containers[{ENGINE}]"
     port = pool.spec.engine.port
-    container["args"] = merged(
-        _words(container, "command", at), _words(container, "args", at), [*_flags(pool, group)], at
-    )
+    command = _words(container, "command", at) if "command" in container else []
+    arguments = _words(container, "args", at)
+    container["args"] = merged(command, arguments, [*_flags(pool, group)], at)
     _merge_port(container, port, at)
     _merge_accelerators(container, group, at)
     health = {"httpGet": {"path": "/health", "port": port}}
@@ -81,7 +80,7 @@ def _merge_engine(container: Manifest, pool: ModelPool, group: Group, field: str
     )
     container.setdefault("readinessProbe", {**health, "periodSeconds": READINESS_PERIOD_S})
     if seconds := pool.spec.drain.pre_stop_seconds:
-        lifecycle = container.setdefault("lifecycle", {})
+        lifecycle = _mapping(container, "lifecycle", at)
         lifecycle.setdefault("preStop", {"sleep": {"seconds": seconds}})
 
 
@@ -99,15 +98,8 @@ def _flags(pool: ModelPool, group: Group) -> Iterator[Flag]:
     yield Flag("--shutdown-timeout", (timeout,), "spec.drain.timeoutSeconds", default="0")
 
 
-def _words(container: Manifest, name: str, field: str) -> list[str]:
-    words: Any = container.get(name) or []
-    if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
-        raise InvalidSpec(f"{field}.{name}", "is no list of strings")
-    return words
-
-
 def _merge_port(container: Manifest, port: int, field: str) -> None:
-    ports = container.setdefault("ports", [])
+    ports = _items(container, "ports", field)
     for declared in ports:
         if declared.get("name") == "http" and declared.get("containerPort") != port:
             problem = f"http is {declared.get('containerPort')}, spec.engine.port says {port}"
@@ -120,7 +112,7 @@ def _merge_accelerators(container: Manifest, group: Group, field: str) -> None:
     if group.accelerator is None or group.accelerator.count_per_replica == 0:
         return
     name, count = group.accelerator.resource_name, str(group.accelerator.count_per_replica)
-    limits = container.setdefault("resources", {}).setdefault("limits", {})
+    limits = _mapping(_mapping(container, "resources", field), "limits", f"{field}.resources")
     if str(limits.setdefault(name, count)) != count:
         problem = f"{name} is {limits[name]}, accelerator.countPerReplica says {count}"
         raise InvalidSpec(f"{field}.resources.limits", problem)
@@ -129,9 +121,37 @@ def _merge_accelerators(container: Manifest, group: Group, field: str) -> None:
 def _merge_grace(spec: Manifest, pool: ModelPool, field: str) -> None:
     drain = pool.spec.drain
     needed = drain.pre_stop_seconds + drain.timeout_seconds + TEARDOWN_S
-    if spec.setdefault("terminationGracePeriodSeconds", needed) < needed:
-        raise InvalidSpec(
-            f"{field}.terminationGracePeriodSeconds",
-            f"{spec['terminationGracePeriodSeconds']} is less than the {needed} that spec.drain"
-            f" needs: preStopSeconds + timeoutSeconds + {TEARDOWN_S}",
-        )
+    given = spec.setdefault(GRACE, needed)
+    if not isinstance(given, int):
+        raise InvalidSpec(f"{field}.{GRACE}", "is no integer")
+    if given < needed:
+        problem = f"{given} is less than the {needed} that spec.drain needs:"
+        parts = f"preStopSeconds + timeoutSeconds + {TEARDOWN_S}"
+        raise InvalidSpec(f"{field}.{GRACE}", f"{problem} {parts}")
+
+
+def _mapping(holder: Manifest, name: str, field: str) -> Manifest:
+    """The field, which is made if it is not there; nothing has checked the template so far."""
+    if holder.get(name) is None:
+        holder[name] = {}
+    found = holder[name]
+    if not isinstance(found, dict):
+        raise InvalidSpec(f"{field}.{name}", "is no mapping")
+    return found
+
+
+def _items(holder: Manifest, name: str, field: str) -> list[Manifest]:
+    return _list(holder, name, field, dict, "mappings")
+
+
+def _words(holder: Manifest, name: str, field: str) -> list[str]:
+    return _list(holder, name, field, str, "strings")
+
+
+def _list(holder: Manifest, name: str, field: str, kind: type, what: str) -> list[Any]:
+    if holder.get(name) is None:
+        holder[name] = []
+    found = holder[name]
+    if not (isinstance(found, list) and all(isinstance(item, kind) for item in found)):
+        raise InvalidSpec(f"{field}.{name}", f"is no list of {what}")
+    return found

@@ -46,14 +46,24 @@ class Api:
     token: str
 
     def call(
-        self, method: str, path: str, body: Json = None, *, kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        *,
+        kind: str = "application/json",
+        accept: str = "application/json",
     ) -> Json:
         """Raises: Refused: for every answer that is no success."""
         request = urllib.request.Request(
             f"{self.server}/{path.lstrip('/')}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": kind},
+            headers={
+                "Authorization": f"Bearer {self.token}",
+                "Content-Type": kind,
+                "Accept": accept,
+            },
         )
         context = ssl.create_default_context(cafile=str(self.ca))
         try:
