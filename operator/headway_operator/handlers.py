@@ -42,6 +42,12 @@ def settings() -> kopf.OperatorSettings:
     """What differs from kopf's defaults."""
     chosen = kopf.OperatorSettings()
     chosen.watching.server_timeout = 300
+    for (
+        group,
+        _,
+        plural,
+    ) in CHILDREN:  # the API server filters; a name in one string would not match
+        chosen.watching.label_selectors[group, plural] = POOL
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
     chosen.posting.enabled = False

@@ -19,9 +19,12 @@ log = logging.getLogger("headway_operator")
 
 THREADS = CONNECTIONS // 2
 READ_TIMEOUT_S = (5.0, 30.0)
-WRITE_TIMEOUT_S = (2.0, 5.0)
+WRITE_TIMEOUT_S = (1.5, 3.0)
 """To connect, to answer.  A write that begins before the lease is given up ends before the next
 leader may begin (``elector``)."""
+
+SAY_AGAIN_S = 600.0
+"""Of the same about the same pool: two that fight over a field would fill the cluster with it."""
 
 POOLS = "apis/headway.dev/v1alpha1/{}modelpools"
 _PATHS = {
@@ -46,6 +49,7 @@ class KubernetesCluster:
         self._client = client(kubeconfig)
         self._identity = identity
         self._may_write = may_write
+        self._said: dict[tuple[str, PoolEvent], float] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kubernetes")
 
     def close(self) -> None:
@@ -116,6 +120,10 @@ class KubernetesCluster:
     async def emit(self, body: Manifest, event: PoolEvent, now: float) -> None:
         """One that cannot be written is lost: nothing depends on it."""
         metadata = body["metadata"]
+        self._said = {key: at for key, at in self._said.items() if now - at < SAY_AGAIN_S}
+        if (metadata["uid"], event) in self._said:
+            return
+        self._said[metadata["uid"], event] = now
         content = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

@@ -47,12 +47,16 @@ def events(api: Api, namespace: str, reason: str) -> list[str]:
 
 
 def versions(api: Api, namespace: str) -> dict[str, str]:
-    """Resource versions of all that could be written in the namespace."""
-    kinds = ("ModelPool", "Deployment", "ReplicaSet", "PodDisruptionBudget", "Event")
+    """Resource versions of all that the operator writes in the namespace."""
+    ours = [
+        (kind, item)
+        for kind in ("ModelPool", "Deployment", "PodDisruptionBudget", "Event")
+        for item in api.list(kind, namespace)
+        if kind != "Event" or item["reportingController"] == "headway.dev/operator"
+    ]
     return {
         f"{kind} {item['metadata']['name']}": item["metadata"]["resourceVersion"]
-        for kind in kinds
-        for item in api.list(kind, namespace)
+        for kind, item in ours
     }
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from control_plane.api import until
-from control_plane.plane import ControlPlane
+from control_plane.plane import OPERATOR, ControlPlane
 from engine_contract.process import EngineProcess
 
 
 class OperatorProcess:
-    """``headway operator``; what it logs tells how far it is."""
+    """``headway operator`` with no rights but its own; what it logs tells how far it is."""
 
     def __init__(self, plane: ControlPlane, folder: Path, *arguments: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
-        kubeconfig = str(plane.kubeconfig("admin"))
+        kubeconfig = str(plane.kubeconfig(OPERATOR))
         command = [sys.executable, "-m", "headway_cli", "operator", "--kubeconfig", kubeconfig]
         command += ["--log-level", "debug"]
         self.process = EngineProcess([*command, *arguments], port=0, log=self._log, environment={})

@@ -26,6 +26,22 @@ CONTROLLERS = (
 )
 START_LIMIT_S = 120.0
 
+OPERATOR = "operator"
+"""The user that is the operator: it may do what ``OPERATOR_RULES`` say and nothing else."""
+
+OPERATOR_RULES = [
+    {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+    for group, resources, verbs in (
+        ("headway.dev", "modelpools", "get list watch"),
+        ("headway.dev", "modelpools/status", "patch"),
+        ("apps", "deployments", "get list watch create patch delete"),
+        ("policy", "poddisruptionbudgets", "get list watch create patch delete"),
+        ("", "pods", "list"),
+        ("events.k8s.io", "events", "create"),
+        ("coordination.k8s.io", "leases", "get create update"),
+    )
+]
+
 
 class NotStarted(Exception):
     """A part ended or did not answer in time: which, why, and the end of its log."""
@@ -58,6 +74,7 @@ class ControlPlane:
         self._start_api_server(etcd)
         for definition in definitions:
             self._define(definition)
+        self._allow_operator()
         kubeconfig = self.kubeconfig("admin")
         common = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"]
         self._start(
@@ -70,6 +87,23 @@ class ControlPlane:
             f"--controllers={','.join(CONTROLLERS)}",
         )
         self._start("kube-scheduler", *common)
+
+    def _allow_operator(self) -> None:
+        rbac = "apis/rbac.authorization.k8s.io/v1"
+        role = {"metadata": {"name": OPERATOR}, "rules": OPERATOR_RULES}
+        self.admin.call("POST", f"{rbac}/clusterroles", role)
+        binding = {
+            "metadata": {"name": OPERATOR},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": OPERATOR,
+            },
+            "subjects": [
+                {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OPERATOR}
+            ],
+        }
+        self.admin.call("POST", f"{rbac}/clusterrolebindings", binding)
 
     def stop(self) -> None:
         for part in reversed(self._parts.values()):
@@ -112,7 +146,9 @@ class ControlPlane:
     def _start_api_server(self, etcd: str) -> None:
         key, tokens = self._folder / "sa.key", self._folder / "tokens.csv"
         run([self._binary, "service-account-key", key], limit_s=60)
-        tokens.write_text('admin,admin,1,"system:masters"\n')
+        tokens.write_text(
+            f'admin,admin,1,"system:masters"\n{OPERATOR},{OPERATOR},2,"system:authenticated"\n'
+        )
         self._start(
             "kube-apiserver",
             f"--etcd-servers={etcd}",
