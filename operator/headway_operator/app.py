@@ -49,15 +49,20 @@ async def run(settings: Settings, ready: Callable[[], None]) -> None:
             now=time.time,
             rng=Random(),
         )
-        job = partial(
-            work,
-            queue,
-            partial(reconcile, cluster=cluster, now=time.time),
-            partial(cluster.keys, settings.namespace),
-            settings.resync_s,
-        )
+
+        async def lead() -> None:
+            try:
+                await work(
+                    queue,
+                    partial(reconcile, cluster=cluster, now=time.time),
+                    partial(cluster.keys, settings.namespace),
+                    settings.resync_s,
+                )
+            finally:
+                await cluster.idle()  # before the lease is given back
+
         async with asyncio.TaskGroup() as tasks:
-            election = tasks.create_task(elector.run(job))
+            election = tasks.create_task(elector.run(lead))
             ready()
             await _watch(settings, queue)
             election.cancel()

@@ -1,5 +1,6 @@
 """What becomes of the API server's answers; the server is real, what it answers is not."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,9 +11,10 @@ from aiohttp import web
 
 from headway_operator.elector import LEASE_S, RENEW_S, LeaseRecord, LeaseTaken
 from headway_operator.errors import ClusterUnavailable, InvalidSpec, NotLeading
-from headway_operator.kubernetes import WRITE_TIMEOUT_S, KubernetesCluster
+from headway_operator.kubernetes import KubernetesCluster
 from headway_operator.model_pool.plan import PoolEvent
 from headway_operator.names import MANAGER, PoolKey
+from headway_operator.rest import WRITE_TIMEOUT_S
 from pool_objects import NOW, a_body, manifests, stored
 
 KEY = PoolKey("serving", "llama")
@@ -25,6 +27,9 @@ class Server:
         self.answers: list[web.Response] = []
         self.asked: list[tuple[str, str, Any]] = []
         self.port = 0
+        self.arrived = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     def will(
         self, status: int, body: dict[str, Any] | None = None, message: str = "", **headers: str
@@ -36,6 +41,8 @@ class Server:
     async def handle(self, request: web.Request) -> web.Response:
         text = await request.text()
         self.asked.append((request.method, request.path_qs, json.loads(text) if text else None))
+        self.arrived.set()
+        await self.may_answer.wait()
         return self.answers.pop(0)
 
 
@@ -222,3 +229,20 @@ async def test_the_same_is_not_said_again_and_again(
 
 def test_a_write_ends_before_another_replica_may_lead() -> None:
     assert RENEW_S + sum(WRITE_TIMEOUT_S) < LEASE_S
+
+
+async def test_a_write_that_is_on_its_way_is_waited_for(
+    cluster: KubernetesCluster, server: Server
+) -> None:
+    """A task that is cancelled leaves its request behind; the next leader must not meet it."""
+    server.may_answer.clear()
+    wanted = manifests(a_body())[0]
+    server.will(200, wanted)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(cluster.apply(wanted, MANAGER))
+        await server.arrived.wait()
+        writing.cancel()
+        idle = tasks.create_task(cluster.idle())
+        await asyncio.sleep(0)
+        assert not idle.done()
+        server.may_answer.set()  # and then it is over, or this test never ends
