@@ -183,7 +183,7 @@ def _engines(scenario: Scenario, run: Run, hosts: Mapping[EndpointId, Host]) -> 
                     "pool": pool.name,
                     "profile": host.spec.profile,
                     "requests": sent[endpoint.endpoint_id],
-                    "busy_share": min(1.0, host.throttle.busy_s / length_s) if length_s else 0.0,
+                    "busy_share": min(1.0, counters.busy_s / length_s) if length_s else 0.0,
                     "cached_share": _share(counters.prefix_hits, counters.prefix_queries),
                     "preemptions": counters.preemptions,
                     "steps": counters.steps,

@@ -2,10 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Protocol
 
 from headway_sim.errors import InvalidEngineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLine:
+    """What steps of nothing but decodes take, in a range of KV tokens:
+
+    seconds = base_s + per_kv_token_s * kv_tokens
+    """
+
+    base_s: float
+    per_kv_token_s: float
+    until_kv_tokens: float = inf
+    """The first number of tokens that the line does not hold for."""
 
 
 class StepModel(Protocol):
@@ -19,6 +32,9 @@ class StepModel(Protocol):
         ``prefill_chunks`` are (new tokens, tokens of that request computed before); ``kv_tokens``
         is what the ``decodes`` find in the KV cache, in all.
         """
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        """What ``step([], decodes, k)`` gives from ``k = kv_tokens`` on, but for rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +72,10 @@ class FourTerm:
             + self.host_ms
         )
 
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        base_ms = self.alpha_ms + self.gamma_ms_per_sequence * decodes + self.host_ms
+        return DecodeLine(1e-3 * base_ms, 1e-3 * self.delta_ms_per_kv_token)
+
 
 @dataclass(frozen=True, slots=True)
 class Dilated:
@@ -72,3 +92,11 @@ class Dilated:
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
     ) -> float:
         return self.factor * self.model.step(prefill_chunks, decodes, kv_tokens)
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return stretched(self.model.decode_line(decodes, kv_tokens), self.factor)
+
+
+def stretched(line: DecodeLine, factor: float) -> DecodeLine:
+    """Every step ``factor`` times as long."""
+    return DecodeLine(factor * line.base_s, factor * line.per_kv_token_s, line.until_kv_tokens)

@@ -25,6 +25,8 @@ from headway_sim.engine import (
     SchedulingPolicy,
     TokenEmitted,
 )
+from headway_sim.engine.kv_cache import KvCache
+from headway_sim.step_model import DecodeLine
 from headway_sim.testing import MS, a_request, run_to_end
 
 BLOCK_TOKENS = 4
@@ -53,6 +55,9 @@ class PricedSteps:
         self.tokens.append(prefill_tokens + decodes)
         self.seats.append(len(prefill_chunks) + decodes)
         return (1 + 0.07 * prefill_tokens + 0.11 * decodes + 0.003 * kv_tokens) / 1000
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return DecodeLine((1 + 0.11 * decodes) / 1000, 0.003 / 1000)
 
 
 @st.composite
@@ -152,8 +157,9 @@ def test_requests_and_blocks_are_conserved_and_no_limit_is_passed(
     config: EngineConfig, arrivals: list[Arrival]
 ) -> None:
     steps = PricedSteps()
-    engine = Engine(config, steps)
-    pool = engine._scheduler.kv.pool
+    kv = KvCache(config)
+    engine = Engine(config, steps, kv)
+    pool = kv.pool
     calls = _calls(arrivals)
     arrived = 0
     ended: set[str] = set()
@@ -207,7 +213,8 @@ def test_events_are_in_order_of_time(config: EngineConfig, arrivals: list[Arriva
 def test_a_listener_to_cache_events_knows_what_the_cache_holds(
     config: EngineConfig, arrivals: list[Arrival]
 ) -> None:
-    engine = Engine(config, PricedSteps())
+    kv = KvCache(config)
+    engine = Engine(config, PricedSteps(), kv)
     for arrival in arrivals:
         engine.submit(arrival.request, arrival.at_ns)
     known: Counter[int] = Counter()
@@ -221,8 +228,7 @@ def test_a_listener_to_cache_events_knows_what_the_cache_holds(
                 assert min(known.values()) >= 0
             case KvCleared():
                 known.clear()
-    pool = engine._scheduler.kv.pool
-    held = Counter(block_hash for _, block_hash in pool.free_order() if block_hash is not None)
+    held = Counter(block_hash for _, block_hash in kv.pool.free_order() if block_hash is not None)
     assert +known == held
     assert config.prefix_caching or not held
 

@@ -2,7 +2,9 @@
 
 The caller owns the clock.  An event kernel asks `Engine.next_event_ns` and advances to it; a
 program on a wall clock advances to *now* whenever it likes.  Either way every step happens at its
-own instant and its events carry that instant, so a late call moves nothing.
+own instant and its events carry that instant, so a late call moves nothing.  Between two steps the
+engine counts in femtoseconds: the ends of a thousand steps are those of their sum, however each of
+them would have been rounded.
 
 With asynchronous scheduling a batch is composed when the one before it *starts*:
 
@@ -15,6 +17,7 @@ after its arrival.  An idle engine starts at once.  Source: ``step_with_batch_qu
 """
 
 from collections import deque
+from typing import Any
 
 from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.facts import (
@@ -27,10 +30,13 @@ from headway_sim.engine.facts import (
     Scheduled,
     TokenEmitted,
 )
+from headway_sim.engine.kv_cache import KvCache, PrefixCache
 from headway_sim.engine.scheduler import Batch, Scheduler
 from headway_sim.engine.sequence import Sequence
 from headway_sim.errors import InvalidEngineRequest, TimeRanBackwards
 from headway_sim.step_model import StepModel
+
+FS_PER_NS = 1_000_000
 
 
 class Engine:
@@ -41,21 +47,25 @@ class Engine:
     is composed then, unless ``advance`` has passed that instant already.
     """
 
-    def __init__(self, config: EngineConfig, step_model: StepModel) -> None:
+    def __init__(
+        self, config: EngineConfig, step_model: StepModel, kv: PrefixCache[Any] | None = None
+    ) -> None:
+        """``kv``: None for the literal list of blocks."""
         self._config = config
         self._step_model = step_model
-        self._scheduler = Scheduler(config)
+        self._scheduler = Scheduler(config, KvCache(config) if kv is None else kv)
         self._live: dict[str, Sequence] = {}
         self._inbox: deque[Sequence] = deque()
         """Arrived, but the engine has not come to the end of its step yet."""
         self._current: Batch | None = None
-        self._ends_ns = 0
+        self._ends_fs = 0
         self._ahead: Batch | None = None
         """Composed when the current batch started; never there without a current one."""
         self._events: list[EngineEvent] = []
         self._now_ns = 0
         self._arrivals = 0
         self._steps = 0
+        self._busy_fs = 0
 
     @property
     def config(self) -> EngineConfig:
@@ -63,8 +73,7 @@ class Engine:
 
     def submit(self, request: EngineRequest, now_ns: int) -> None:
         """Raises: InvalidEngineRequest, TimeRanBackwards: it was not accepted."""
-        self._require_not_over(now_ns)
-        self._catch_up(now_ns)
+        self.catch_up(now_ns)
         if request.request_id in self._live:
             raise InvalidEngineRequest(request.request_id, "a request of this id is live already")
         sequence = Sequence(request, self._config, now_ns, self._arrivals)
@@ -77,8 +86,7 @@ class Engine:
 
         Raises: TimeRanBackwards.
         """
-        self._require_not_over(now_ns)
-        self._catch_up(now_ns)
+        self.catch_up(now_ns)
         sequence = self._live.pop(request_id, None)
         if sequence is None:
             return False
@@ -97,8 +105,7 @@ class Engine:
         `KvCleared` is told with the events of the next step, as in vLLM.
         Raises: TimeRanBackwards.
         """
-        self._require_not_over(now_ns)
-        self._catch_up(now_ns)
+        self.catch_up(now_ns)
         return self._scheduler.kv.clear()
 
     def next_event_ns(self) -> int | None:
@@ -114,11 +121,21 @@ class Engine:
         Events are in order of time.  Raises: TimeRanBackwards.
         """
         self._require_not_over(to_ns)
-        self._catch_up(to_ns + 1)
+        self._pass_boundaries(to_ns + 1)
         self._now_ns = to_ns
         events = self._events
         self._events = []
         return events
+
+    def catch_up(self, now_ns: int) -> None:
+        """Let time pass up to ``now_ns``, but for what happens in that instant.
+
+        To be called before the step model is changed: steps that have started keep their length.
+        Raises: TimeRanBackwards.
+        """
+        self._require_not_over(now_ns)
+        self._pass_boundaries(now_ns)
+        self._now_ns = now_ns
 
     def stats(self) -> EngineStats:
         scheduler = self._scheduler
@@ -132,26 +149,28 @@ class Engine:
             prefix_queries=scheduler.prefix_queries,
             prefix_hits=scheduler.prefix_hits,
             steps=self._steps,
+            busy_s=self._busy_fs / 1e15,
         )
 
     def _require_not_over(self, now_ns: int) -> None:
         if now_ns < self._now_ns:
             raise TimeRanBackwards(now_ns, self._now_ns)
 
-    def _catch_up(self, before_ns: int) -> None:
+    def _pass_boundaries(self, before_ns: int) -> None:
         """Run every step boundary that lies before ``before_ns``."""
         while (at_ns := self._next_boundary_ns()) is not None and at_ns < before_ns:
             self._boundary(at_ns)
-        self._now_ns = before_ns
 
     def _next_boundary_ns(self) -> int | None:
         if self._current is not None:
-            return self._ends_ns
+            return nearest_ns(self._ends_fs)
         return self._inbox[0].order[1] if self._inbox else None
 
     def _boundary(self, at_ns: int) -> None:
         """End the current step, take in what has arrived, and start the next step."""
+        starts_fs = at_ns * FS_PER_NS
         if self._current is not None:
+            starts_fs = self._ends_fs
             self._complete(self._current, at_ns)
         while self._inbox and self._inbox[0].order[1] <= at_ns:
             self._scheduler.add(self._inbox.popleft())
@@ -163,7 +182,9 @@ class Engine:
         self._current = self._ahead = None
         if batch.scheduled:
             self._current = batch
-            self._ends_ns = at_ns + self._duration_ns(batch)
+            length_fs = self._length_fs(batch)
+            self._busy_fs += length_fs
+            self._ends_fs = starts_fs + length_fs
             if self._config.async_scheduling:
                 self._ahead = self._compose(at_ns)
 
@@ -178,9 +199,10 @@ class Engine:
             )
         return batch
 
-    def _duration_ns(self, batch: Batch) -> int:
+    def _length_fs(self, batch: Batch) -> int:
+        """At least a nanosecond: no two steps end in the same instant."""
         seconds = self._step_model.step(batch.prefill_chunks, batch.decodes, batch.kv_tokens)
-        return max(1, round(seconds * 1e9))
+        return max(FS_PER_NS, round(seconds * 1e15))
 
     def _complete(self, batch: Batch, at_ns: int) -> None:
         self._steps += 1
@@ -194,3 +216,7 @@ class Engine:
                 del self._live[request_id]
                 events.append(RequestFinished(request_id, at_ns, request.finish_reason, generated))
         events += self._scheduler.kv.publish(at_ns)
+
+
+def nearest_ns(time_fs: int) -> int:
+    return (time_fs + FS_PER_NS // 2) // FS_PER_NS

@@ -121,3 +121,6 @@ class EngineStats:
     prefix_hits: int
     """Tokens found."""
     steps: int
+    """Ended."""
+    busy_s: float
+    """Length of all steps that were started."""

@@ -4,14 +4,45 @@ Blocks enter the prefix cache when they are *scheduled*, before they are compute
 request admitted later in the same step can share them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from itertools import islice
+from typing import Protocol, TypeVar
 
 from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.facts import EngineEvent, KvCleared, KvRemoved, KvStored
 from headway_sim.engine.kv_blocks import Block, BlockPool
 from headway_sim.engine.sequence import NEVER, Sequence
+
+_Hit = TypeVar("_Hit", bound=Sized)
+"""Cached content that a request could start from; its length is in blocks."""
+
+
+class Usage(Protocol):
+    @property
+    def usage(self) -> float:
+        """Share of the blocks that live requests use."""
+
+
+class PrefixCache(Protocol[_Hit]):
+    """What the scheduler asks of a KV cache: `KvCache`, or another with the same answers."""
+
+    @property
+    def pool(self) -> Usage: ...
+
+    def longest_hit(self, sequence: Sequence) -> _Hit: ...
+
+    def admit(self, sequence: Sequence, hit: _Hit, end: int, *, must_fit: int) -> bool: ...
+
+    def extend(self, sequence: Sequence, end: int) -> bool: ...
+
+    def register(self, sequence: Sequence, end: int) -> None: ...
+
+    def release(self, sequence: Sequence) -> None: ...
+
+    def clear(self) -> bool: ...
+
+    def publish(self, at_ns: int) -> list[EngineEvent]: ...
 
 
 class KvCache:

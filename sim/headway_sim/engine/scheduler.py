@@ -14,9 +14,10 @@ pipeline parallelism or KV connectors.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from headway_sim.engine.config import EngineConfig, SchedulingPolicy
-from headway_sim.engine.kv_cache import KvCache
+from headway_sim.engine.kv_cache import PrefixCache
 from headway_sim.engine.sequence import Phase, Sequence
 from headway_sim.engine.waiting import waiting_queue
 
@@ -48,11 +49,11 @@ class Batch:
 
 
 class Scheduler:
-    """Owns the requests from arrival to the end, and through `KvCache` the blocks."""
+    """Owns the requests from arrival to the end, and through its cache the blocks."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, kv: PrefixCache[Any]) -> None:
         self._config = config
-        self.kv = KvCache(config)
+        self.kv = kv
         self.running: list[Sequence] = []
         self.waiting = waiting_queue(config.policy)
         self.deferred: set[Sequence] = set()

@@ -65,7 +65,7 @@ class Faults:
             self._feed.restarted(host)
 
     def _slow(self, endpoint_id: EndpointId, factor: float) -> None:
-        self._hosts[endpoint_id].throttle.factor = factor
+        self._hosts[endpoint_id].slow_down(factor)
 
     def _terminate(self, endpoint_id: EndpointId) -> None:
         """The end of its grace period: what is still in it is lost."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from headway_core.facts import EndpointId
 from headway_sim.engine import EngineConfig, EngineEvent, EngineRequest, EngineStats
 from headway_sim.kernel import Kernel
-from headway_sim.step_model import StepModel
+from headway_sim.step_model import DecodeLine, StepModel, stretched
 
 STEP_PRIORITY = 1
 """What reaches an engine in the instant a step ends comes before the end of the step."""
@@ -19,6 +19,8 @@ class EngineDriver(Protocol):
     def submit(self, request: EngineRequest, now_ns: int) -> None: ...
 
     def abort(self, request_id: str, now_ns: int) -> bool: ...
+
+    def catch_up(self, now_ns: int) -> None: ...
 
     def next_event_ns(self) -> int | None: ...
 
@@ -46,15 +48,14 @@ class Throttled:
     def __init__(self, model: StepModel) -> None:
         self._model = model
         self.factor = 1.0
-        self.busy_s = 0.0
-        """Length of all steps so far."""
 
     def step(
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
     ) -> float:
-        seconds = self.factor * self._model.step(prefill_chunks, decodes, kv_tokens)
-        self.busy_s += seconds
-        return seconds
+        return self.factor * self._model.step(prefill_chunks, decodes, kv_tokens)
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return stretched(self._model.decode_line(decodes, kv_tokens), self.factor)
 
 
 class Host:
@@ -70,7 +71,7 @@ class Host:
     ) -> None:
         self.endpoint_id = endpoint_id
         self.spec = spec
-        self.throttle = Throttled(spec.step_model)
+        self._throttle = Throttled(spec.step_model)
         self._build = build
         self._kernel = kernel
         self._told = told
@@ -85,7 +86,7 @@ class Host:
     def start(self) -> None:
         """With an empty cache.  Without effect while it is up."""
         if self._engine is None:
-            self._engine = self._build(self.spec.config, self.throttle)
+            self._engine = self._build(self.spec.config, self._throttle)
 
     def stop(self) -> None:
         """Its process is gone, with all that it held.  Without effect while it is down."""
@@ -105,6 +106,14 @@ class Host:
         if self._engine is not None and self._engine.abort(request_id, self._kernel.now_ns):
             self._set_wake(self._engine)
 
+    def slow_down(self, factor: float) -> None:
+        """From now on steps take ``factor`` times as long as in the profile."""
+        if self._engine is not None:
+            self._engine.catch_up(self._kernel.now_ns)
+        self._throttle.factor = factor
+        if self._engine is not None:
+            self._set_wake(self._engine)
+
     def stats(self) -> EngineStats:
         """As of now.  The engine must be up."""
         assert self._engine is not None
@@ -121,6 +130,7 @@ class Host:
             before.prefix_queries + now.prefix_queries,
             before.prefix_hits + now.prefix_hits,
             before.steps + now.steps,
+            before.busy_s + now.busy_s,
         )
 
     def _wake(self, due_ns: int) -> None:
@@ -150,6 +160,8 @@ class Counters:
     prefix_queries: int
     prefix_hits: int
     steps: int
+    busy_s: float
+    """Length of all steps."""
 
 
-_NO_ENGINE_YET = Counters(0, 0, 0, 0)
+_NO_ENGINE_YET = Counters(0, 0, 0, 0, 0.0)

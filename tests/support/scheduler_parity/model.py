@@ -1,6 +1,7 @@
 """The engine model's scheduler, under the same calls as the real one."""
 
 from headway_sim.engine import EngineConfig, EngineRequest, FinishReason, KvRemoved, KvStored
+from headway_sim.engine.kv_cache import KvCache
 from headway_sim.engine.scheduler import Batch, Scheduler
 from headway_sim.engine.sequence import Sequence
 from scheduler_parity.workload import BLOCK_TOKENS, Completed, Composed, Job, State
@@ -9,7 +10,8 @@ from scheduler_parity.workload import BLOCK_TOKENS, Completed, Composed, Job, St
 class ModelScheduler:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._scheduler = Scheduler(config)
+        self._kv = KvCache(config)
+        self._scheduler = Scheduler(config, self._kv)
         self._live: dict[str, Sequence] = {}
         self._composed: list[Batch] = []
 
@@ -60,7 +62,7 @@ class ModelScheduler:
                 del self._live[request.request_id]
             tokens.add((request.request_id, reason))
         events: list[tuple[object, ...]] = []
-        for event in self._scheduler.kv.publish(0):
+        for event in self._kv.publish(0):
             match event:
                 case KvStored(hashes=hashes, parent_hash=parent):
                     events.append(("stored", parent, *hashes))
@@ -73,5 +75,5 @@ class ModelScheduler:
             running=[s.request.request_id for s in self._scheduler.running],
             waiting=[s.request.request_id for s in self._scheduler.waiting],
             deferred={s.request.request_id for s in self._scheduler.deferred},
-            free=self._scheduler.kv.pool.free_order(),
+            free=self._kv.pool.free_order(),
         )
