@@ -17,7 +17,7 @@ after its arrival.  An idle engine starts at once.  Source: ``step_with_batch_qu
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.facts import (
@@ -37,6 +37,14 @@ from headway_sim.errors import InvalidEngineRequest, TimeRanBackwards
 from headway_sim.step_model import StepModel
 
 FS_PER_NS = 1_000_000
+
+
+class Priced(Protocol):
+    """A batch, as far as its length goes."""
+
+    prefill_chunks: list[tuple[int, int]]
+    decodes: int
+    kv_tokens: int
 
 
 class Engine:
@@ -172,8 +180,14 @@ class Engine:
         if self._current is not None:
             starts_fs = self._ends_fs
             self._complete(self._current, at_ns)
+        self._take_in(at_ns)
+        self._start(at_ns, starts_fs)
+
+    def _take_in(self, at_ns: int) -> None:
         while self._inbox and self._inbox[0].order[1] <= at_ns:
             self._scheduler.add(self._inbox.popleft())
+
+    def _start(self, at_ns: int, starts_fs: int) -> None:
         batch = self._ahead
         if batch is None or not batch.scheduled:
             # With nothing in flight this batch is empty only if nobody is here: whoever runs, or
@@ -182,14 +196,20 @@ class Engine:
         self._current = self._ahead = None
         if batch.scheduled:
             self._current = batch
-            length_fs = self._length_fs(batch)
-            self._busy_fs += length_fs
-            self._ends_fs = starts_fs + length_fs
+            self._run(starts_fs, self._length_fs(batch))
             if self._config.async_scheduling:
                 self._ahead = self._compose(at_ns)
 
+    def _run(self, starts_fs: int, length_fs: int) -> None:
+        self._busy_fs += length_fs
+        self._ends_fs = starts_fs + length_fs
+
     def _compose(self, at_ns: int) -> Batch:
         batch = self._scheduler.schedule()
+        self._tell_of_composing(batch, at_ns)
+        return batch
+
+    def _tell_of_composing(self, batch: Batch, at_ns: int) -> None:
         for sequence in batch.preempted:
             self._events.append(Preempted(sequence.request.request_id, at_ns))
         for admission in batch.admitted:
@@ -197,9 +217,8 @@ class Engine:
             self._events.append(
                 Scheduled(request_id, at_ns, admission.cached_tokens, admission.resumed)
             )
-        return batch
 
-    def _length_fs(self, batch: Batch) -> int:
+    def _length_fs(self, batch: Priced) -> int:
         """At least a nanosecond: no two steps end in the same instant."""
         seconds = self._step_model.step(batch.prefill_chunks, batch.decodes, batch.kv_tokens)
         return max(FS_PER_NS, round(seconds * 1e15))

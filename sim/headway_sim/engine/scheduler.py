@@ -73,7 +73,7 @@ class Scheduler:
             threshold = self._config.max_num_batched_tokens
         self._continue_running(batch, threshold)
         if not batch.preempted:
-            self._admit_waiting(batch, threshold)
+            self.admit_waiting(batch, threshold)
         self._commit(batch)
         return batch
 
@@ -164,7 +164,8 @@ class Scheduler:
         self.preemptions += 1
         self.waiting.put_back([sequence])
 
-    def _admit_waiting(self, batch: Batch, threshold: int) -> None:
+    def admit_waiting(self, batch: Batch, threshold: int) -> None:
+        """Fill up ``batch`` with waiting requests, ``threshold`` prompt tokens of each at most."""
         max_loras = self._config.max_loras
         adapters = {s.request.adapter for s in self.running} - {None} if max_loras else set()
         passed_over = []

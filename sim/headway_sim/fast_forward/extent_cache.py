@@ -34,10 +34,6 @@ class ExtentCache:
         """There is something to publish."""
         return bool(self._unpublished)
 
-    def table(self, sequence: Sequence) -> Table:
-        """Of a running request."""
-        return self._tables[sequence]
-
     def longest_hit(self, sequence: Sequence) -> Hit:
         """Cached leading blocks, without the last token: its logits must be computed anyway."""
         limit = min((sequence.tokens - 1) // self._block_tokens, sequence.hashable_blocks)
@@ -99,6 +95,31 @@ class ExtentCache:
         self._pool.release(self._tables.pop(sequence), unhashed)
         sequence.capacity = 0
         self._count_registered(sequence, 0)
+
+    def hold(self, sequence: Sequence, tokens: int) -> None:
+        """Room for ``tokens`` was taken for it with `take`."""
+        sequence.capacity = self._blocks(tokens) * self._block_tokens
+
+    def let_grow(self, sequence: Sequence) -> bool:
+        """Enter the blocks that it fills when somebody looks, from now on; False: impossible."""
+        return self._pool.let_grow(self._tables[sequence], sequence.registered)
+
+    def stop_growing(self, sequence: Sequence) -> None:
+        """Enter what it has filled by now.  Without effect if it does not grow."""
+        entered = self._pool.stop_growing(self._tables[sequence])
+        if entered is not None:
+            self._count_registered(sequence, entered)
+
+    def disturbed(self) -> list[Sequence]:
+        """Those that had to stop growing since the last call."""
+        if not self._pool.disturbed:
+            return []
+        found = []
+        for table, entered in self._pool.disturbed:
+            self._count_registered(table.owner, entered)
+            found.append(table.owner)
+        self._pool.disturbed.clear()
+        return found
 
     def clear(self) -> bool:
         """Forget all content, if no request holds any; return whether that was done."""

@@ -56,8 +56,9 @@ class ExtentPool:
         """By the hash of their first block."""
         self.filled: Callable[[Table], int] = _nothing
         """Blocks that a grower has filled, its leading ones included."""
-        self.disturbed: list[Table] = []
-        """Those that can grow no longer, since others use or hold what they entered last."""
+        self.disturbed: list[tuple[Table, int]] = []
+        """Those that can grow no longer, since others use or hold what they entered last; with the
+        end of that."""
 
     @property
     def usable_blocks(self) -> int:
@@ -195,14 +196,17 @@ class ExtentPool:
         tail.run.grower = table
         return True
 
-    def stop_growing(self, table: Table) -> bool:
-        """Enter what it has filled by now, and nothing more by itself; False: it did not grow."""
+    def stop_growing(self, table: Table) -> int | None:
+        """Enter what it has filled by now, and nothing more by itself.
+
+        Returns where its entered blocks end; None: it did not grow.
+        """
         tail = table.tail
         if tail is None or tail.run is None or tail.run.grower is not table:
-            return False
+            return None
         self.catch_up(table)
         tail.run.grower = None
-        return True
+        return tail.run.end
 
     def catch_up(self, table: Table) -> None:
         """Enter what a grower has filled by now."""
@@ -218,7 +222,7 @@ class ExtentPool:
     def _close(self, run: Run) -> None:
         run.is_open = False
         if run.grower is not None:
-            self.disturbed.append(run.grower)
+            self.disturbed.append((run.grower, run.end))
             run.grower = None
 
     def _enter(self, table: Table, index: int, full: int, hash_of: HashOf) -> None:

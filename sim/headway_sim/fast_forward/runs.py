@@ -6,6 +6,8 @@ the last hash of a run compares the whole run.
 
 from collections.abc import Callable, Iterator
 
+from headway_sim.engine.sequence import Sequence
+
 HashOf = Callable[[int], int]
 """Index of a block in its chain -> hash."""
 
@@ -69,7 +71,7 @@ class Table:
 
     __slots__ = ("owner", "pieces", "tail")
 
-    def __init__(self, owner: object) -> None:
+    def __init__(self, owner: Sequence) -> None:
         self.owner = owner
         self.pieces: list[tuple[Copy, int]] = []
         self.tail: Copy | None = None

@@ -1,0 +1,309 @@
+"""The scheduler without a loop over the requests that decode.
+
+While nobody is preempted and the token budget suffices, a batch holds one token of every cruising
+request and the chunks of the few whose prompt is being computed.  Only the latter are looked at one
+by one.  When `Flight.foresees` says that it gets more difficult than that, the engine *lands*
+(`landing.py`): the literal scheduler takes over, with all counts made explicit, until all is
+regular again.
+"""
+
+import heapq
+from math import inf
+from operator import attrgetter
+
+from headway_sim.engine.config import EngineConfig
+from headway_sim.engine.scheduler import Batch, Scheduler
+from headway_sim.engine.sequence import Phase, Sequence
+from headway_sim.fast_forward.cruise import Cruise, Member
+from headway_sim.fast_forward.extent_cache import ExtentCache
+from headway_sim.fast_forward.runs import Table
+
+
+class Composed:
+    """A batch, as far as its length and its results depend on it."""
+
+    __slots__ = ("decodes", "firsts", "index", "kv_tokens", "prefill_chunks")
+
+    def __init__(self, index: int, decodes: int, kv_tokens: int) -> None:
+        self.index = index
+        self.decodes = decodes
+        self.kv_tokens = kv_tokens
+        self.prefill_chunks: list[tuple[int, int]] = []
+        self.firsts: list[Member] = []
+        """Requests that get a token for the first time since their admission."""
+
+
+class Flight:
+    """The running requests of a scheduler, while it needs no loop over them."""
+
+    def __init__(self, config: EngineConfig, scheduler: Scheduler, kv: ExtentCache) -> None:
+        self._config = config
+        self._scheduler = scheduler
+        self.kv = kv
+        self.is_asynchronous = config.async_scheduling
+        kv.pool.filled = self._filled
+        self.cruise = Cruise(config.block_tokens)
+        self.members: dict[Sequence, Member] = {}
+        """All running requests, by sequence, in order of admission."""
+        self.prefilling: list[Member] = []
+        """In order of admission."""
+        self.ending: list[Member] = []
+        """Left out of the last batch composed, since the one before gives them their last token."""
+        self.current: Composed | None = None
+        self.ahead: Composed | None = None
+        """Composed when the current batch started."""
+        self.composed = 0
+        """Number of the last batch composed."""
+        self.done = 0
+        """Number of the last batch that has ended."""
+        self.known = 0
+        """Blocks full with ``shift + known`` tokens are in the cache."""
+        self.is_blocked = True
+        """Nobody waits who could be admitted to the next batch, if nothing but decodes happens."""
+        self._known_before = 0
+        self._turn: float = inf
+        """While running requests are given blocks: the place of the one whose turn it is."""
+        self._places = 0
+        self._plan: list[tuple[Member, int]] = []
+        self._threshold = 0
+        self._budget = 0
+        self._need = 0
+
+    def foresees(self) -> bool:
+        """Whether the next batch is regular; it is then composed by `compose`."""
+        config, scheduler, cruise = self._config, self._scheduler, self.cruise
+        self._depart(self.composed)
+        budget = limit = config.max_num_batched_tokens
+        threshold = config.long_prefill_threshold
+        if threshold == 0 or len(scheduler.running) + len(scheduler.waiting) <= 1:
+            threshold = limit
+        budget -= len(cruise)
+        if budget < 0:
+            return False
+        need = cruise.need(self.composed + 1)
+        plan = []
+        for member in self.prefilling:
+            sequence = member.sequence
+            wanted = min(sequence.tokens - sequence.computed, threshold)
+            new = min(wanted, budget)
+            # Who stands behind would go short instead: those that decode come first as a rule.
+            if new < wanted and member.place < cruise.last_place:
+                return False
+            if new == 0:
+                break
+            need += self.kv.lacks(sequence, sequence.computed + new)
+            budget -= new
+            plan.append((member, new))
+        if need > self.kv.pool.free_blocks:
+            return False
+        self._plan, self._threshold, self._budget, self._need = plan, threshold, budget, need
+        return True
+
+    def compose(self) -> tuple[Composed | None, Batch | None]:
+        """The batch that `foresees` has foreseen (None: an empty one), and the literal batch that
+        its admissions are in."""
+        number = self.composed + 1
+        batch = Composed(number, len(self.cruise), self.cruise.kv_tokens(number))
+        before = self.known, self._known_before
+        self._known_before, self.known = self.known, max(self.known, min(number, self.done + 1))
+        self._give_blocks(number)
+        for member, new in self._plan:
+            self._compute(member, new, batch)
+        admissions = None
+        self.is_blocked = True
+        if len(self._scheduler.waiting) > 0:
+            admissions = self._admit(batch)
+        if self._plan or admissions is not None:
+            self.prefilling = [m for m in self.prefilling if m.first == 0]
+        if batch.decodes == 0 and not batch.prefill_chunks:
+            self.known, self._known_before = before
+            return None, admissions
+        self.composed = number
+        return batch, admissions
+
+    def finish(self, batch: Composed) -> list[Member]:
+        """``batch`` has ended: end those whose last token it gave; return them in order."""
+        self.done = batch.index
+        finished = self.ending + self.cruise.ended(batch.index)
+        self.ending = []
+        if len(finished) > 1:
+            finished.sort(key=attrgetter("place"))
+        for member in finished:
+            sequence = member.sequence
+            sequence.tokens = sequence.end
+            self.kv.stop_growing(sequence)
+            self.kv.register(sequence, sequence.end - 1)
+        for member in finished:
+            sequence = member.sequence
+            if member.is_cruising:
+                self.cruise.remove(member)
+            # A stop token is not foreseen: a batch that is composed already has a slot for it.
+            computed = sequence.end - 1 if member.is_certain else member.shift + self.composed
+            self.kv.hold(sequence, computed)
+            self.kv.release(sequence)
+            sequence.phase = Phase.FINISHED
+            self._scheduler.running.remove(sequence)
+            del self.members[sequence]
+        return finished
+
+    def skip(self, batches: int) -> None:
+        """So many batches of nothing but decodes have ended, and as many were composed."""
+        assert self.current is not None
+        need = self.cruise.need(self.composed + 1, batches)
+        if need:
+            self.kv.take(need)
+        self.done += batches
+        self.composed += batches
+        self.known += batches
+        self._known_before = self.known - 1
+        self.current.index += batches
+        if self.ahead is not None:
+            self.ahead.index += batches
+            self.ahead.kv_tokens = self.cruise.kv_tokens(self.ahead.index)
+
+    def skippable(self) -> int:
+        """How many batches `skip` may skip, as far as requests and blocks are concerned."""
+        current, ahead, cruise = self.current, self.ahead, self.cruise
+        if current is None or current.firsts or not cruise.members or not self.is_blocked:
+            return 0
+        if self.prefilling or self.ending or self.kv.has_news:
+            return 0
+        if self.is_asynchronous and (
+            ahead is None or ahead.prefill_chunks or ahead.decodes != len(cruise)
+        ):
+            return 0
+        most = self.skips_to(cruise.next_end - current.index)
+        most = int(min(most, cruise.until_due(self.known)))
+        if most <= 0:
+            return 0
+        pool = self.kv.pool
+        # Those who listen learn of every eviction by itself.
+        blocks = min(pool.free_blocks, pool.blanks_in_front) if self.kv.tells else pool.free_blocks
+        return cruise.batches_within(self.composed + 1, blocks, most)
+
+    def skips_to(self, batches: int) -> int:
+        """How many boundaries can be skipped until somebody's last batch, so many from now.
+
+        The batch after that one is composed when it starts, without them.
+        """
+        return batches - 1 if self.is_asynchronous else batches
+
+    def join(self, member: Member, first: int, tokens: int) -> None:
+        """From batch ``first`` on it gets a token from every batch."""
+        member.join(first, tokens)
+        self.cruise.add(member)
+        sequence = member.sequence
+        if sequence.registered < sequence.hashable_blocks:
+            self._grow(member)
+
+    def enter(self, member: Member) -> None:
+        """It stands behind all others that run."""
+        self._places += 1
+        member.place = self._places
+        self.members[member.sequence] = member
+
+    def empty(self) -> None:
+        """Nobody flies any more; all requests are the literal scheduler's."""
+        self.cruise = Cruise(self._config.block_tokens)
+        self.members = {}
+        self.prefilling = []
+        self.ending = []
+        self.current = self.ahead = None
+
+    def _depart(self, batch: int) -> None:
+        """Leave out of the next batch those who get their last token from ``batch``."""
+        for member in self.cruise.ended(batch):
+            if member.is_certain:
+                self.cruise.remove(member)
+                self.kv.stop_growing(member.sequence)
+            self.ending.append(member)
+
+    def _compute(self, member: Member, new: int, batch: Composed) -> None:
+        sequence = member.sequence
+        batch.prefill_chunks.append((new, sequence.computed))
+        sequence.computed += new
+        if sequence.computed == sequence.tokens:
+            batch.firsts.append(member)
+            self.join(member, batch.index, sequence.tokens)
+
+    def _admit(self, batch: Composed) -> Batch:
+        self.kv.refused = None
+        literal = Batch(self._budget)
+        if self._budget > 0:
+            self._scheduler.admit_waiting(literal, self._threshold)
+        for admission in literal.admitted:
+            member = Member(admission.sequence)
+            self.enter(member)
+            self.prefilling.append(member)
+            self._compute(member, literal.scheduled[admission.sequence], batch)
+        self._disturbed()
+        refused = self.kv.refused
+        if refused is not None and refused.may_grow and self.cruise.fillers:
+            # Somebody may fill a block that the one in front waits for: after a block in use, or,
+            # if it has found nothing, the first one of a short prompt.
+            self.is_blocked = refused.blocks == 0 and not self.cruise.has_due
+        return literal
+
+    def _give_blocks(self, batch: int) -> None:
+        """To all that run, in their order where that can be seen."""
+        kv, cruise = self.kv, self.cruise
+        need = cruise.need(batch)
+        takers: set[Member] = set()
+        if need and kv.tells and self._need > kv.pool.blanks_in_front:
+            takers = set(cruise.takers(batch))
+        elif need:
+            kv.take(need)
+        due = set(cruise.due(self.known)) if self.known > self._known_before else set()
+        chunks = dict(self._plan)
+        queue = [(member.place, member) for member in {*chunks, *due, *takers}]
+        heapq.heapify(queue)
+        while queue:
+            self._turn, member = heapq.heappop(queue)
+            if member in chunks:
+                self._extend(member, chunks[member])
+            if member in takers:
+                kv.take(1)
+            if member in due:
+                self._enter_blocks(member)
+            for late in self._disturbed():
+                # It is its turn yet, and it may fill a block in this very batch.
+                if late.place > self._turn and late not in due:
+                    due.add(late)
+                    heapq.heappush(queue, (late.place, late))
+        self._turn = inf
+
+    def _extend(self, member: Member, new: int) -> None:
+        sequence = member.sequence
+        end = sequence.computed + new
+        self.kv.extend(sequence, end)
+        self.kv.register(sequence, end)
+
+    def _enter_blocks(self, member: Member) -> None:
+        sequence = member.sequence
+        sequence.tokens = member.shift + self.done + 1
+        self.kv.register(sequence, member.shift + self.known)
+        if sequence.registered == sequence.hashable_blocks or (
+            not self.kv.tells and self.kv.let_grow(sequence)
+        ):
+            self.cruise.end_duty(member)
+
+    def _grow(self, member: Member) -> None:
+        if self.kv.tells or not self.kv.let_grow(member.sequence):
+            self.cruise.make_due(member)
+
+    def _filled(self, table: Table) -> int:
+        """Blocks of a growing request that are full, as its predecessors in the batch find it."""
+        member = self.members[table.owner]
+        known = self.known if member.place < self._turn else self._known_before
+        blocks = (member.shift + known) // self._config.block_tokens
+        return min(blocks, member.sequence.hashable_blocks)
+
+    def _disturbed(self) -> list[Member]:
+        """Those that have just stopped growing by themselves, and must be looked after from now."""
+        found = []
+        for sequence in self.kv.disturbed():
+            if sequence.registered < sequence.hashable_blocks:
+                member = self.members[sequence]
+                self.cruise.make_due(member)
+                found.append(member)
+        return found
