@@ -48,6 +48,7 @@ def load(path: Path) -> Scenario:
             model=shape.model,
             slo=_judged(shape.slo),
             tpot_slo_s=shape.slo.tpot_seconds,
+            literal_engines=shape.literal_engines,
             until_s=shape.until_seconds,
         )
 

@@ -7,6 +7,7 @@ from headway_core.facts import EndpointId, Slo
 from headway_core.policy import Fleet
 from headway_core.router import Router
 from headway_sim.baselines.registry import Parameters, baseline
+from headway_sim.engine import Engine
 from headway_sim.errors import InvalidScenario
 from headway_sim.pickers import Picker, ProductionPicker
 from headway_sim.scenario.workload import Workload
@@ -40,6 +41,8 @@ class Scenario:
     """What the report judges by.  None: the pool's own target."""
     tpot_slo_s: float | None = None
     """A bound on the mean time per output token; None: not judged."""
+    literal_engines: bool = False
+    """Engines go step by step and block by block: the same results, for those who doubt them."""
     until_s: float | None = None
     """When the run is cut off; None: it goes on until everybody is served."""
 
@@ -97,4 +100,5 @@ class Scenario:
             make_picker=self.make_picker(),
             setting=self.setting,
             model=self.model,
+            build_engine=Engine if self.literal_engines else None,
         )

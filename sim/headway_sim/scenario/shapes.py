@@ -178,4 +178,5 @@ class ScenarioShape(ApiModel):
     observation: ObservationShape = ObservationShape()
     faults: Annotated[tuple[FaultShape, ...], Field(strict=False)] = ()
     slo: JudgedShape = JudgedShape()
+    literal_engines: bool = False
     until_seconds: Positive | None = None

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.policy import Fleet
 from headway_sim.content import Contents, SizeEstimate
-from headway_sim.engine import Engine, EngineEvent, TokenEmitted
+from headway_sim.engine import EngineEvent, TokenEmitted
 from headway_sim.errors import InvalidScenario
+from headway_sim.fast_forward import FastEngine
 from headway_sim.kernel import Kernel, ns
 from headway_sim.pickers import Picker
 from headway_sim.seeds import Substreams
@@ -55,8 +57,9 @@ class World:
         make_picker: MakePicker,
         setting: Setting | None = None,
         model: str = "",
-        build_engine: EngineBuilder = Engine,
+        build_engine: EngineBuilder | None = None,
     ) -> None:
+        """``build_engine``: None for the fast engine, which tells of its cache if that is seen."""
         self.setting = setting = setting or Setting()
         _check(fleet, engines, setting)
         self._model = model
@@ -64,6 +67,8 @@ class World:
         self._kernel = Kernel()
         self._streams = Substreams(setting.seed)
         observation = setting.observation
+        if build_engine is None:
+            build_engine = partial(FastEngine, tells_of_cache=observation.kv_events is not None)
         self._contents = Contents(SizeEstimate(observation.size_error, setting.seed))
         self._sampling = self._streams.stream("sampled-streams")
         self._census = Census()
