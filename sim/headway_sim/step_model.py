@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headway_sim.errors import InvalidEngineConfig
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeLine:
+class DecodeLine(NamedTuple):
     """What steps of nothing but decodes take, in a range of KV tokens:
 
     seconds = base_s + per_kv_token_s * kv_tokens
@@ -63,7 +62,7 @@ class FourTerm:
     def step(
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
     ) -> float:
-        prefill_tokens = sum(new for new, _ in prefill_chunks)
+        prefill_tokens = sum(new for new, _ in prefill_chunks) if prefill_chunks else 0
         return 1e-3 * (
             self.alpha_ms
             + self.beta_ms_per_prefill_token * prefill_tokens
@@ -99,4 +98,6 @@ class Dilated:
 
 def stretched(line: DecodeLine, factor: float) -> DecodeLine:
     """Every step ``factor`` times as long."""
+    if factor == 1:
+        return line
     return DecodeLine(factor * line.base_s, factor * line.per_kv_token_s, line.until_kv_tokens)

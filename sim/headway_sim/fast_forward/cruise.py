@@ -73,9 +73,8 @@ class Cruise:
         """By batch number modulo block size: how many need a block then."""
         self._ends: list[tuple[int, int, Member]] = []
         self._due: dict[int, dict[Member, None]] = {}
-
-    def __len__(self) -> int:
-        return len(self.members)
+        self.has_due = False
+        """There are members to look after when they fill a block."""
 
     @property
     def next_end(self) -> int:
@@ -149,6 +148,7 @@ class Cruise:
     def make_due(self, member: Member) -> None:
         residue = -member.shift % self._block_tokens
         self._due.setdefault(residue, {})[member] = None
+        self.has_due = True
 
     def due(self, tokens: int) -> list[Member]:
         """Those for whom ``shift + tokens`` fill a block."""
@@ -165,10 +165,6 @@ class Cruise:
         size = self._block_tokens
         return min((residue - tokens - 1) % size for residue in self._due)
 
-    @property
-    def has_due(self) -> bool:
-        return bool(self._due)
-
     def _end_duty(self, member: Member) -> None:
         residue = -member.shift % self._block_tokens
         due = self._due.get(residue)
@@ -176,6 +172,7 @@ class Cruise:
             due.pop(member, None)
             if not due:
                 del self._due[residue]
+                self.has_due = bool(self._due)
 
     def _partial(self, start: int, count: int) -> int:
         needs, end = self._needs, start + count

@@ -14,7 +14,12 @@ from operator import attrgetter
 
 from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.engine import FS_PER_NS, Engine, nearest_ns
-from headway_sim.engine.facts import EngineEvent, RequestFinished, TokenEmitted
+from headway_sim.engine.facts import (
+    EngineEvent,
+    EngineRequest,
+    RequestFinished,
+    TokenEmitted,
+)
 from headway_sim.engine.scheduler import Batch
 from headway_sim.engine.sequence import Phase
 from headway_sim.fast_forward.decode_run import DecodeRun
@@ -22,6 +27,21 @@ from headway_sim.fast_forward.extent_cache import ExtentCache
 from headway_sim.fast_forward.flight import Composed, Flight
 from headway_sim.fast_forward.landing import land, take_off
 from headway_sim.step_model import DecodeLine, StepModel
+
+
+class Jump:
+    """Boundaries in a row that can be passed at once."""
+
+    __slots__ = ("event_ns", "most", "passed", "run", "starts_fs")
+
+    def __init__(self, run: DecodeRun, most: int, starts_fs: int, event_ns: int) -> None:
+        self.run = run
+        """The steps between them, the first one from ``starts_fs`` on: the first boundary."""
+        self.most = most
+        self.passed = 0
+        self.starts_fs = starts_fs
+        self.event_ns = event_ns
+        """When somebody can get something at the earliest."""
 
 
 class FastEngine(Engine):
@@ -37,6 +57,12 @@ class FastEngine(Engine):
         self._is_flying = True
         self._is_due = False
         """There are events that `next_event_ns` has promised."""
+        self._jump: Jump | None = None
+        """From the end of a batch on; None: not looked at yet."""
+
+    def submit(self, request: EngineRequest, now_ns: int) -> None:
+        super().submit(request, now_ns)
+        self._jump = None
 
     def abort(self, request_id: str, now_ns: int) -> bool:
         self.catch_up(now_ns)
@@ -48,6 +74,10 @@ class FastEngine(Engine):
         self._is_due = self._is_due or was_live
         return was_live
 
+    def catch_up(self, now_ns: int) -> None:
+        super().catch_up(now_ns)
+        self._jump = None
+
     def next_event_ns(self) -> int | None:
         """When to call `advance` next: at the next token, end or cache event, or before it.
 
@@ -55,18 +85,15 @@ class FastEngine(Engine):
         """
         if self._is_due:
             return self._now_ns
-        flight, cruise = self._flight, self._flight.cruise
+        flight = self._flight
         current, ahead = flight.current, flight.ahead
         if current is None or self._kv.has_news:
             return self._next_boundary_ns()
-        if current.firsts or flight.ending or cruise.has_end(current.index):
+        if current.firsts or flight.ending or flight.cruise.has_end(current.index):
             return nearest_ns(self._ends_fs)
-        steps, run = self._jump()
-        if steps:
-            to_end = cruise.next_end - current.index
-            if steps == flight.skips_to(to_end) and to_end <= run.steps:
-                steps = to_end
-            return nearest_ns(self._ends_fs + run.length_fs(steps))
+        jump = self._jump or self._plan_jump()
+        if jump.most:
+            return jump.event_ns
         # What is composed when the current batch ends runs after the one that is ahead.
         after_fs = 0 if ahead is None else self._length_fs(ahead)
         return nearest_ns(self._ends_fs + after_fs)
@@ -83,34 +110,41 @@ class FastEngine(Engine):
 
     def _pass_boundaries(self, before_ns: int) -> None:
         while (at_ns := self._next_boundary_ns()) is not None and at_ns < before_ns:
-            if not self._skip(before_ns):
+            jump = self._jump or self._plan_jump()
+            if jump.passed < jump.most:
+                self._skip(jump, before_ns)
+            else:
+                self._jump = None
                 self._boundary(at_ns)
 
-    def _skip(self, before_ns: int) -> bool:
+    def _skip(self, jump: Jump, before_ns: int) -> None:
         """Pass boundaries at which nothing happens but that everybody gets a token."""
-        most, run = self._jump()
-        if most == 0:
-            return False
-        limit_fs = before_ns * FS_PER_NS - FS_PER_NS // 2 - self._ends_fs
-        batches = 1 + run.steps_before(limit_fs, most - 1)
+        limit_fs = before_ns * FS_PER_NS - FS_PER_NS // 2 - jump.starts_fs
+        boundaries = 1 + jump.run.steps_before(limit_fs, jump.most - 1)
+        batches = boundaries - jump.passed
+        jump.passed = boundaries
         self._flight.skip(batches)
         self._steps += batches
-        self._run(self._ends_fs, run.length_fs(batches))
-        return True
+        ends_fs = jump.starts_fs + jump.run.length_fs(boundaries)
+        self._run(self._ends_fs, ends_fs - self._ends_fs)
 
-    def _jump(self) -> tuple[int, DecodeRun]:
-        """How many boundaries can be skipped, and the steps that start there."""
+    def _plan_jump(self) -> Jump:
         flight = self._flight
+        self._jump = jump = _NO_JUMP
         most = 0 if self._inbox else flight.skippable()
-        if most == 0:
-            return 0, _NO_RUN
-        assert flight.current is not None
-        decodes, kv_tokens = len(flight.cruise), flight.cruise.kv_tokens(flight.current.index + 1)
-        line = self._step_model.decode_line(decodes, kv_tokens)
-        run = DecodeRun(line, decodes, kv_tokens)
-        if run.first_fs < FS_PER_NS:
-            return 0, _NO_RUN
-        return int(min(most, run.steps)), run
+        if most:
+            assert flight.current is not None
+            cruise, index = flight.cruise, flight.current.index
+            decodes, kv_tokens = len(cruise.members), cruise.kv_tokens(index + 1)
+            line = self._step_model.decode_line(decodes, kv_tokens)
+            run = DecodeRun(line, decodes, kv_tokens)
+            if run.first_fs >= FS_PER_NS:
+                most = int(min(most, run.steps))
+                to_end = cruise.next_end - index
+                is_at_end = most == flight.skips_to(to_end) and to_end <= run.steps
+                event_fs = self._ends_fs + run.length_fs(to_end if is_at_end else most)
+                self._jump = jump = Jump(run, most, self._ends_fs, nearest_ns(event_fs))
+        return jump
 
     def _boundary(self, at_ns: int) -> None:
         if not self._is_flying:
@@ -124,7 +158,9 @@ class FastEngine(Engine):
         if flight.current is not None:
             starts_fs = self._ends_fs
             self._finish(flight.current, at_ns)
-        self._take_in(at_ns)
+        if self._inbox:
+            self._take_in(at_ns)
+            flight.has_waiting = True
         flight.current, flight.ahead = flight.ahead, None
         if flight.current is None and not self._fly(at_ns):
             self._start(at_ns, starts_fs)
@@ -140,10 +176,12 @@ class FastEngine(Engine):
     def _fly(self, at_ns: int) -> bool:
         """Compose the batch that is ahead; False: it takes the literal scheduler."""
         flight = self._flight
+        if flight.compose_decodes():
+            return True
         if not flight.foresees():
             self._land()
             return False
-        flight.ahead, admissions = flight.compose()
+        admissions = flight.compose()
         if admissions is not None:
             self._tell_of_composing(admissions, at_ns)
         return True
@@ -152,27 +190,32 @@ class FastEngine(Engine):
         if self._is_flying:
             self._current, self._ahead = land(self._flight)
             self._is_flying = False
+            self._jump = None
 
     def _finish(self, batch: Composed, at_ns: int) -> None:
         self._steps += 1
-        before = len(self._events)
-        finished = dict.fromkeys(self._flight.finish(batch))
-        members = list(dict.fromkeys((*batch.firsts, *finished)))
-        if batch.firsts and finished:
-            members.sort(key=attrgetter("place"))
+        events, firsts = self._events, batch.firsts
+        before = len(events)
+        finished = self._flight.finish(batch)
+        members = finished
+        if firsts:
+            members = firsts
+            if finished:
+                members = sorted({*firsts, *finished}, key=attrgetter("place"))
         for member in members:
             request = member.sequence.request
-            if member.tokens == request.prompt_tokens and member.first == batch.index:
-                self._events.append(TokenEmitted(request.request_id, at_ns, 0))
-            if member in finished:
+            if member.first == batch.index and member.tokens == request.prompt_tokens:
+                events.append(TokenEmitted(request.request_id, at_ns, 0))
+            if member.last == batch.index:
                 del self._live[request.request_id]
-                self._events.append(
+                events.append(
                     RequestFinished(
                         request.request_id, at_ns, request.finish_reason, request.output_tokens
                     )
                 )
-        self._events += self._kv.publish(at_ns)
-        self._is_due = self._is_due or len(self._events) > before
+        if self._kv.has_news:
+            events += self._kv.publish(at_ns)
+        self._is_due = self._is_due or len(events) > before
 
     def _complete(self, batch: Batch, at_ns: int) -> None:
         before = len(self._events)
@@ -182,4 +225,4 @@ class FastEngine(Engine):
         self._is_due = self._is_due or bool(news)
 
 
-_NO_RUN = DecodeRun(DecodeLine(0.0, 0.0), 0, 0)
+_NO_JUMP = Jump(DecodeRun(DecodeLine(0.0, 0.0), 0, 0), 0, 0, 0)

@@ -60,6 +60,8 @@ class Flight:
         """Blocks full with ``shift + known`` tokens are in the cache."""
         self.is_blocked = True
         """Nobody waits who could be admitted to the next batch, if nothing but decodes happens."""
+        self.has_waiting = False
+        """Somebody may wait for admission."""
         self._known_before = 0
         self._turn: float = inf
         """While running requests are given blocks: the place of the one whose turn it is."""
@@ -69,15 +71,47 @@ class Flight:
         self._budget = 0
         self._need = 0
 
+    def compose_decodes(self) -> bool:
+        """Compose a batch of nothing but decodes; False, having done nothing: it takes more.
+
+        An empty batch is none.
+        """
+        cruise, number = self.cruise, self.composed + 1
+        if cruise.has_end(self.composed):
+            self._depart(self.composed)
+        decodes = len(cruise.members)
+        if (
+            self.prefilling
+            or self.has_waiting
+            or cruise.has_due
+            or decodes > self._config.max_num_batched_tokens
+        ):
+            return False
+        need = cruise.need(number)
+        pool = self.kv.pool
+        if need > (pool.blanks_in_front if self.kv.tells else pool.free_blocks):
+            return False
+        if need:
+            pool.take(need)
+        self.is_blocked = True
+        self.ahead = None
+        if decodes:
+            self.composed = number
+            self._known_before, self.known = self.known, max(self.known, min(number, self.done + 1))
+            self.ahead = Composed(number, decodes, cruise.kv_tokens(number))
+        return True
+
     def foresees(self) -> bool:
-        """Whether the next batch is regular; it is then composed by `compose`."""
+        """Whether the next batch is regular; it is then composed by `compose`.
+
+        After `compose_decodes` has refused.
+        """
         config, scheduler, cruise = self._config, self._scheduler, self.cruise
-        self._depart(self.composed)
         budget = limit = config.max_num_batched_tokens
         threshold = config.long_prefill_threshold
         if threshold == 0 or len(scheduler.running) + len(scheduler.waiting) <= 1:
             threshold = limit
-        budget -= len(cruise)
+        budget -= len(cruise.members)
         if budget < 0:
             return False
         need = cruise.need(self.composed + 1)
@@ -99,11 +133,10 @@ class Flight:
         self._plan, self._threshold, self._budget, self._need = plan, threshold, budget, need
         return True
 
-    def compose(self) -> tuple[Composed | None, Batch | None]:
-        """The batch that `foresees` has foreseen (None: an empty one), and the literal batch that
-        its admissions are in."""
+    def compose(self) -> Batch | None:
+        """Compose what `foresees` has foreseen.  Returns the literal batch with its admissions."""
         number = self.composed + 1
-        batch = Composed(number, len(self.cruise), self.cruise.kv_tokens(number))
+        batch = Composed(number, len(self.cruise.members), self.cruise.kv_tokens(number))
         before = self.known, self._known_before
         self._known_before, self.known = self.known, max(self.known, min(number, self.done + 1))
         self._give_blocks(number)
@@ -113,17 +146,22 @@ class Flight:
         self.is_blocked = True
         if len(self._scheduler.waiting) > 0:
             admissions = self._admit(batch)
+        self.has_waiting = len(self._scheduler.waiting) > 0
         if self._plan or admissions is not None:
             self.prefilling = [m for m in self.prefilling if m.first == 0]
         if batch.decodes == 0 and not batch.prefill_chunks:
             self.known, self._known_before = before
-            return None, admissions
-        self.composed = number
-        return batch, admissions
+            self.ahead = None
+        else:
+            self.composed = number
+            self.ahead = batch
+        return admissions
 
     def finish(self, batch: Composed) -> list[Member]:
         """``batch`` has ended: end those whose last token it gave; return them in order."""
         self.done = batch.index
+        if not self.ending and not self.cruise.has_end(batch.index):
+            return []
         finished = self.ending + self.cruise.ended(batch.index)
         self.ending = []
         if len(finished) > 1:
@@ -169,7 +207,7 @@ class Flight:
         if self.prefilling or self.ending or self.kv.has_news:
             return 0
         if self.is_asynchronous and (
-            ahead is None or ahead.prefill_chunks or ahead.decodes != len(cruise)
+            ahead is None or ahead.prefill_chunks or ahead.decodes != len(cruise.members)
         ):
             return 0
         most = self.skips_to(cruise.next_end - current.index)
