@@ -69,7 +69,8 @@ class FastEngine(Engine):
         sequence = self._live.get(request_id)
         if sequence is not None and sequence.phase is Phase.RUNNING:
             self._land()
-        self._flight.is_blocked = False  # It may be the one that all others wait behind.
+        # It may be the one that all others wait behind.
+        self._flight.is_blocked, self._flight.may_admit = False, True
         was_live = super().abort(request_id, now_ns)
         self._is_due = self._is_due or was_live
         return was_live
@@ -159,8 +160,9 @@ class FastEngine(Engine):
             starts_fs = self._ends_fs
             self._finish(flight.current, at_ns)
         if self._inbox:
+            was_empty = len(self._scheduler.waiting) == 0
             self._take_in(at_ns)
-            flight.has_waiting = True
+            flight.arrive(was_empty=was_empty)
         flight.current, flight.ahead = flight.ahead, None
         if flight.current is None and not self._fly(at_ns):
             self._start(at_ns, starts_fs)

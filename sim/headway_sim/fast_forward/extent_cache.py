@@ -112,8 +112,6 @@ class ExtentCache:
 
     def disturbed(self) -> list[Sequence]:
         """Those that had to stop growing since the last call."""
-        if not self._pool.disturbed:
-            return []
         found = []
         for table, entered in self._pool.disturbed:
             self._count_registered(table.owner, entered)

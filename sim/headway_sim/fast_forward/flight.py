@@ -11,7 +11,7 @@ import heapq
 from math import inf
 from operator import attrgetter
 
-from headway_sim.engine.config import EngineConfig
+from headway_sim.engine.config import EngineConfig, SchedulingPolicy
 from headway_sim.engine.scheduler import Batch, Scheduler
 from headway_sim.engine.sequence import Phase, Sequence
 from headway_sim.fast_forward.cruise import Cruise, Member
@@ -60,8 +60,8 @@ class Flight:
         """Blocks full with ``shift + known`` tokens are in the cache."""
         self.is_blocked = True
         """Nobody waits who could be admitted to the next batch, if nothing but decodes happens."""
-        self.has_waiting = False
-        """Somebody may wait for admission."""
+        self.may_admit = False
+        """Somebody waits, and has not been refused since anything that counts has changed."""
         self._known_before = 0
         self._turn: float = inf
         """While running requests are given blocks: the place of the one whose turn it is."""
@@ -82,7 +82,7 @@ class Flight:
         decodes = len(cruise.members)
         if (
             self.prefilling
-            or self.has_waiting
+            or self.may_admit
             or cruise.has_due
             or decodes > self._config.max_num_batched_tokens
         ):
@@ -144,9 +144,12 @@ class Flight:
             self._compute(member, new, batch)
         admissions = None
         self.is_blocked = True
-        if len(self._scheduler.waiting) > 0:
+        if self.may_admit:
             admissions = self._admit(batch)
-        self.has_waiting = len(self._scheduler.waiting) > 0
+            self.may_admit = len(self._scheduler.waiting) > 0
+            # What chunks of prompts bring into the cache is to the good of those who wait.
+            if not batch.prefill_chunks and self.is_blocked:
+                self.may_admit = False
         if self._plan or admissions is not None:
             self.prefilling = [m for m in self.prefilling if m.first == 0]
         if batch.decodes == 0 and not batch.prefill_chunks:
@@ -171,6 +174,7 @@ class Flight:
             sequence.tokens = sequence.end
             self.kv.stop_growing(sequence)
             self.kv.register(sequence, sequence.end - 1)
+            self._disturbed()
         for member in finished:
             sequence = member.sequence
             if member.is_cruising:
@@ -182,6 +186,7 @@ class Flight:
             sequence.phase = Phase.FINISHED
             self._scheduler.running.remove(sequence)
             del self.members[sequence]
+        self.may_admit = len(self._scheduler.waiting) > 0
         return finished
 
     def skip(self, batches: int) -> None:
@@ -226,6 +231,17 @@ class Flight:
         """
         return batches - 1 if self.is_asynchronous else batches
 
+    def arrive(self, *, was_empty: bool) -> None:
+        """The queue of those who wait, which ``was_empty``, has got longer.
+
+        In a line, all wait behind the one who was refused.
+        """
+        config = self._config
+        is_line = config.policy == SchedulingPolicy.FCFS and config.max_loras == 0
+        if was_empty or self.may_admit or not is_line:
+            self.may_admit = True
+            self.is_blocked = False
+
     def join(self, member: Member, first: int, tokens: int) -> None:
         """From batch ``first`` on it gets a token from every batch."""
         member.join(first, tokens)
@@ -255,6 +271,7 @@ class Flight:
                 self.cruise.remove(member)
                 self.kv.stop_growing(member.sequence)
             self.ending.append(member)
+        self.may_admit = len(self._scheduler.waiting) > 0  # Their part of the budget is free.
 
     def _compute(self, member: Member, new: int, batch: Composed) -> None:
         sequence = member.sequence
@@ -286,6 +303,12 @@ class Flight:
         """To all that run, in their order where that can be seen."""
         kv, cruise = self.kv, self.cruise
         need = cruise.need(batch)
+        if not cruise.fillers and not kv.tells:
+            if need:
+                kv.take(need)
+            for member, new in self._plan:
+                self._extend(member, new)
+            return
         takers: set[Member] = set()
         if need and kv.tells and self._need > kv.pool.blanks_in_front:
             takers = set(cruise.takers(batch))
@@ -338,7 +361,9 @@ class Flight:
 
     def _disturbed(self) -> list[Member]:
         """Those that have just stopped growing by themselves, and must be looked after from now."""
-        found = []
+        found: list[Member] = []
+        if not self.kv.pool.disturbed:
+            return found
         for sequence in self.kv.disturbed():
             if sequence.registered < sequence.hashable_blocks:
                 member = self.members[sequence]

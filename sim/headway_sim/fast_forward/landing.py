@@ -37,8 +37,8 @@ def take_off(flight: Flight, scheduler: Scheduler, pipeline: Pipeline) -> bool:
         firsts.append((sequence, runs if batches[0] else follows if batches[1] else 0))
     flight.composed = follows if ahead is not None else runs if current is not None else flight.done
     flight.known = min(flight.composed, runs)
-    flight.has_waiting = len(scheduler.waiting) > 0
-    flight.is_blocked = not flight.has_waiting
+    flight.may_admit = len(scheduler.waiting) > 0
+    flight.is_blocked = not flight.may_admit
     flight.current, flight.ahead = _composed(current, runs), _composed(ahead, follows)
     for sequence, first in firsts:
         member = Member(sequence)
