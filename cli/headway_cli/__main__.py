@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 SUBCOMMANDS = {
+    "bench": "how fast the simulator is on this machine",
     "compare": "policies against each other in simulated time, over rates and seeds",
     "crds": "generate the CustomResourceDefinitions, or check that files are up to date",
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",

@@ -34,19 +34,14 @@ _Chain = tuple[tuple[int, ...], int]
 """The hashes of a prompt's full blocks, and the state after its last segment."""
 
 
-class KeyHashes:
+class KeyHashes(dict[str, int]):
     """64 bits for every segment key, the same in all processes; bounded memory."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-
-    def __getitem__(self, key: str) -> int:
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            digest = blake2b(key.encode(), digest_size=8).digest()
-            found = self._known[key] = int.from_bytes(digest, "big")
+    def __missing__(self, key: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        digest = blake2b(key.encode(), digest_size=8).digest()
+        found = self[key] = int.from_bytes(digest, "big")
         return found
 
 
@@ -136,9 +131,13 @@ class Contents:
         for segment, size in zip(prompt, sizes, strict=True):
             base = mix(state ^ keys[segment.key], _SEED)
             end = start + size
-            while edge <= end:
+            if edge <= end < edge + block_tokens:
                 hashes.append(base ^ ((edge - start) * _EDGE & _MASK))
                 edge += block_tokens
+            elif edge <= end:
+                inside = range(edge - start, size + 1, block_tokens)
+                hashes += [base ^ (offset * _EDGE & _MASK) for offset in inside]
+                edge += len(inside) * block_tokens
             state = base ^ (segment.tokens * _LENGTH & _MASK)
             start = end
         return tuple(hashes), state

@@ -51,13 +51,16 @@ class Kernel:
         self, delay_ns: int, call: Callable[[Any], object], argument: Any = None, priority: int = 0
     ) -> None:
         """``at`` so long from now.  Raises: TimeRanBackwards: ``delay_ns`` is negative."""
-        self.at(self._now_ns + delay_ns, call, argument, priority)
+        if delay_ns < 0:
+            raise TimeRanBackwards(self._now_ns + delay_ns, self._now_ns)
+        due_ns = self._now_ns + delay_ns
+        heapq.heappush(self._heap, (due_ns, priority, next(self._sequence), call, argument))
 
     def run(self, until_ns: int | None = None) -> None:
         """Until no event is left, or up to and including ``until_ns``."""
-        heap = self._heap
+        heap, pop = self._heap, heapq.heappop
         while heap and (until_ns is None or heap[0][0] <= until_ns):
-            self._now_ns, _, _, call, argument = heapq.heappop(heap)
+            self._now_ns, _, _, call, argument = pop(heap)
             self._events += 1
             call(argument)
         if until_ns is not None:

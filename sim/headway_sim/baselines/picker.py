@@ -71,5 +71,4 @@ def fallback(pool: Pool, views: Views, chosen: EndpointId) -> EndpointId | None:
     """Where the gateway may try again once: the other endpoint with the fewest requests."""
     if pool.policy.max_attempts < 2:
         return None
-    others = [e for e in views.serving if e != chosen]
-    return min(others, key=lambda e: views.load(e).requests, default=None)
+    return views.least_requests(other_than=chosen)

@@ -110,7 +110,16 @@ class FastEngine(Engine):
         return super()._next_boundary_ns()
 
     def _pass_boundaries(self, before_ns: int) -> None:
-        while (at_ns := self._next_boundary_ns()) is not None and at_ns < before_ns:
+        flight = self._flight
+        while True:
+            if flight.current is not None:
+                at_ns = nearest_ns(self._ends_fs)
+            elif (next_ns := super()._next_boundary_ns()) is not None:
+                at_ns = next_ns
+            else:
+                return
+            if at_ns >= before_ns:
+                return
             jump = self._jump or self._plan_jump()
             if jump.passed < jump.most:
                 self._skip(jump, before_ns)

@@ -31,7 +31,7 @@ class WorkloadRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        return sum(segment.tokens for segment in self.prompt)
+        return sum([segment.tokens for segment in self.prompt])
 
 
 def cut(requests: Sequence[WorkloadRequest], duration_s: float) -> tuple[WorkloadRequest, ...]:

@@ -158,7 +158,7 @@ class Gateway:
         caches = config.prefix_caching
         return EngineRequest(
             request_id=journey.facts.request_id,
-            prompt_tokens=request.prompt_tokens,
+            prompt_tokens=journey.record.prompt_tokens,
             output_tokens=request.output_tokens,
             block_hashes=(
                 self._contents.engine_blocks(request, config.block_tokens) if caches else ()

@@ -116,9 +116,10 @@ class Host:
 
     def stats(self) -> EngineStats:
         """As of now.  The engine must be up."""
-        assert self._engine is not None
-        self._advance(self._engine)
-        return self._engine.stats()
+        engine = self._engine
+        assert engine is not None
+        self._advance(engine)
+        return engine.stats()
 
     def counters(self) -> "Counters":
         """Of all its processes so far."""
@@ -139,9 +140,12 @@ class Host:
             self._advance(self._engine)
 
     def _advance(self, engine: EngineDriver) -> None:
-        for event in engine.advance(self._kernel.now_ns):
+        events = engine.advance(self._kernel.now_ns)
+        for event in events:
             self._told(self, event)
-        self._set_wake(engine)
+        # Without news there is nothing that comes earlier than planned.
+        if events or self._wakes_ns is None:
+            self._set_wake(engine)
 
     def _set_wake(self, engine: EngineDriver) -> None:
         """One that is due later than planned is woken in vain, which does no harm."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headway_core.events import Cancelled, Event, Failed, Finished, FirstToken, UsageReported
-from headway_core.facts import InferenceRequest
+from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.policy import Fleet
 from headway_sim.kernel import Kernel, ns_not_before
 from headway_sim.pickers import Answer, Picker, Refused, Sent
@@ -43,6 +43,7 @@ class Replica:
         self._streams: dict[str, bool] = {}
         """Requests whose stream goes through this process; True: the router holds it."""
         self._fleet = Fleet()
+        self._endpoints: frozenset[EndpointId] = frozenset()
         self._ticks_ns: int | None = None
         self._last_tick_ns = -1
 
@@ -50,6 +51,10 @@ class Replica:
     def fleet(self) -> Fleet:
         """What it was told last."""
         return self._fleet
+
+    def knows(self, endpoint_id: EndpointId) -> bool:
+        """Whether the fleet, as it was told last, has this endpoint."""
+        return endpoint_id in self._endpoints
 
     def start(self) -> None:
         """Without effect while it is up."""
@@ -70,6 +75,7 @@ class Replica:
 
     def apply(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._endpoints = frozenset(e.endpoint_id for pool in fleet.pools for e in pool.endpoints)
         if self._picker is not None:
             self._settle(self._picker.apply(fleet, self._kernel.now_s))
 

@@ -3,7 +3,7 @@
 from random import Random
 
 from headway_core.events import Scraped, Unreachable
-from headway_core.facts import EndpointId, EngineView
+from headway_core.facts import EngineView
 from headway_sim.kernel import Kernel, ns
 from headway_sim.seeds import Substreams
 from headway_sim.world.hosts import Host
@@ -42,23 +42,15 @@ class Scraping:
         is_lost = rng.random() < scrapes.loss
         jitter = 1 + scrapes.jitter * (2 * rng.random() - 1)
         self._kernel.after(ns(scrapes.interval_s * jitter), self._scrape, line, SCRAPE_PRIORITY)
-        if is_lost or not _knows(replica, host.endpoint_id):
+        if is_lost or not replica.knows(host.endpoint_id):
             return
         event = _read(host)
         self._kernel.after(ns(scrapes.delay_s), self._deliver, (replica, event))
 
     def _deliver(self, delivery: tuple[Replica, Scraped | Unreachable]) -> None:
         replica, event = delivery
-        if not self._is_over and _knows(replica, event.endpoint_id):
+        if not self._is_over and replica.knows(event.endpoint_id):
             replica.observe(event)
-
-
-def _knows(replica: Replica, endpoint_id: EndpointId) -> bool:
-    return any(
-        endpoint.endpoint_id == endpoint_id
-        for pool in replica.fleet.pools
-        for endpoint in pool.endpoints
-    )
 
 
 def _read(host: Host) -> Scraped | Unreachable:
