@@ -33,8 +33,8 @@ CASES = (
     SpeedCase(policy="round-robin"),
     SpeedCase(policy=PRODUCTION),
     SpeedCase(policy="round-robin", block_tokens=16),
-    SpeedCase(policy="round-robin", engines=512),
-    SpeedCase(policy=PRODUCTION, engines=512),
+    SpeedCase(policy="round-robin", engines=512, repeats=3),
+    SpeedCase(policy=PRODUCTION, engines=512, repeats=3),
 )
 
 

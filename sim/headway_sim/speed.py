@@ -4,7 +4,7 @@ Eight engines get the trace as recorded; more engines get it so much faster, so 
 always has the same to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from headway_sim.scenario.scenario import Scenario
 from headway_sim.scenario.workload import TraceSource, Workload
 from headway_sim.traffic import OpenLoop, compressed
 from headway_sim.workloads import mooncake
-from headway_sim.workloads.request import WorkloadRequest
+from headway_sim.workloads.request import Segment, WorkloadRequest
 from headway_sim.world.hosts import EngineSpec
 from headway_sim.world.setting import Observation, Setting
 from headway_sim.world.world import World
@@ -33,11 +33,22 @@ class SpeedCase:
     engines: int = RECORDED_ENGINES
     block_tokens: int = 512
     """Of the engines.  The router's are those of the trace."""
+    repeats: int = 1
+    """Of the trace.  A short run is mostly end, in which few are left and all are scraped."""
 
 
 def requests_of(trace: Path, most: int | None = None) -> tuple[WorkloadRequest, ...]:
     """The first so many.  Raises: InvalidTrace."""
     return mooncake.spread(mooncake.load(trace), seed=0)[:most]
+
+
+def repeated(requests: Sequence[WorkloadRequest], times: int) -> Iterator[WorkloadRequest]:
+    """One after the other, each time with other texts."""
+    length_s = requests[-1].at_s
+    for turn in range(times):
+        for request in requests:
+            prompt = tuple(Segment(f"{turn}/{s.key}", s.tokens) for s in request.prompt)
+            yield replace(request, at_s=turn * length_s + request.at_s, prompt=prompt)
 
 
 def engine_config(block_tokens: int) -> EngineConfig:
@@ -68,10 +79,11 @@ def world(case: SpeedCase, trace: Path, requests: Sequence[WorkloadRequest]) -> 
         ),
         policy=case.policy,
     )
+    coming = repeated(requests, case.repeats) if case.repeats > 1 else requests
     return World(
         fleet=scenario.fleet,
         engines=scenario.engines,
-        traffic=OpenLoop(list(compressed(requests, case.engines / RECORDED_ENGINES))),
+        traffic=OpenLoop(list(compressed(coming, case.engines / RECORDED_ENGINES))),
         make_picker=scenario.make_picker(),
         setting=scenario.setting,
     )

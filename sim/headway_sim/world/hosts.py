@@ -91,7 +91,8 @@ class Host:
     def stop(self) -> None:
         """Its process is gone, with all that it held.  Without effect while it is down."""
         if self._engine is not None:
-            self._ended = self.counters()
+            self._engine.catch_up(self._kernel.now_ns)
+            self._ended = self._counted(self._engine.stats())
             self._engine = None
             self._wakes_ns = None
 
@@ -123,9 +124,10 @@ class Host:
 
     def counters(self) -> "Counters":
         """Of all its processes so far."""
-        if self._engine is None:
-            return self._ended
-        now, before = self._engine.stats(), self._ended
+        return self._ended if self._engine is None else self._counted(self.stats())
+
+    def _counted(self, now: EngineStats) -> "Counters":
+        before = self._ended
         return Counters(
             before.preemptions + now.preemptions,
             before.prefix_queries + now.prefix_queries,

@@ -93,6 +93,7 @@ faults:
   - routerRestart: {replica: 1, atSeconds: 1, downSeconds: 2}
 slo: {ttftSeconds: 3, ttftSecondsPer1kTokens: 0.1, tpotSeconds: 0.05}
 untilSeconds: 100
+literalEngines: true
 """
         )
     )
@@ -137,6 +138,7 @@ untilSeconds: 100
     assert (scenario.policy, scenario.parameters) == ("chwbl", {"load_factor": 2})
     assert (scenario.slo, scenario.tpot_slo_s) == (Slo(ttft_s=3, ttft_s_per_1k_tokens=0.1), 0.05)
     assert scenario.until_s == 100
+    assert scenario.literal_engines
     slow = scenario.engines["10.0.0.3:8000"]
     assert slow.profile == "l40s-llama-3.1-8b-tp1"
     assert isinstance(slow.step_model, Dilated)
