@@ -26,6 +26,7 @@ from headway_core.events import (
 from headway_core.facts import Endpoint, EndpointId, EndpointState, EngineView, InferenceRequest
 from headway_core.policy import Pool
 from headway_core.prefix.mirror import Mirror
+from headway_sim.ranking import Ranking
 
 TTFT_SMOOTHING = 0.1
 
@@ -69,10 +70,7 @@ class Views:
         self._in_flight: dict[str, InFlight] = {}
         self._predicted_ends: list[tuple[float, str]] = []
         self._serving: tuple[EndpointId, ...] = ()
-        self._places: dict[EndpointId, int] = {}
-        """Of those that serve, in the order of the fleet."""
-        self._ranks: list[tuple[int, int, EndpointId]] = []
-        """Heap of (requests, place, endpoint); those that have changed since are passed over."""
+        self._ranking = Ranking(lambda endpoint_id: self._loads[endpoint_id].requests)
         self.apply(pool)
 
     # -- read ----------------------------------------------------------------------------------
@@ -97,22 +95,7 @@ class Views:
 
     def least_requests(self, other_than: EndpointId) -> EndpointId | None:
         """The serving endpoint with the fewest requests, the first of the fleet among equals."""
-        ranks, loads = self._ranks, self._loads
-        put_back = None
-        found = None
-        while ranks:
-            requests, place, endpoint_id = ranks[0]
-            is_stale = self._places.get(endpoint_id) != place
-            if is_stale or loads[endpoint_id].requests != requests:
-                heapq.heappop(ranks)
-            elif endpoint_id == other_than:
-                put_back = heapq.heappop(ranks)
-            else:
-                found = endpoint_id
-                break
-        if put_back is not None:
-            heapq.heappush(ranks, put_back)
-        return found
+        return self._ranking.least(other_than)
 
     def prefill_s(self, endpoint_id: EndpointId, tokens: float) -> float:
         """``tokens`` at the declared rate, else at a typical one."""
@@ -173,7 +156,7 @@ class Views:
                     self._prefilled(sent)
                     load = self._loads[sent.endpoint_id]
                     load.requests -= 1
-                    self._rank(sent.endpoint_id)
+                    self._ranking.changed(sent.endpoint_id)
                     load.prompt_tokens -= sent.request.prompt_tokens
             case UsageReported():
                 pass
@@ -216,13 +199,13 @@ class Views:
             for load, sign in ((left, -1), (taken, 1)):
                 load.requests += sign
                 load.prompt_tokens += sign * sent.request.prompt_tokens
-            self._refresh()
+            self._ranking.apply(self._serving)
             self._mirror.record(served_by, sent.request.blocks, sent.request.block_tokens)
 
     def _charge(self, sent: InFlight) -> None:
         load = self._loads[sent.endpoint_id]
         load.requests += 1
-        self._rank(sent.endpoint_id)
+        self._ranking.changed(sent.endpoint_id)
         load.prompt_tokens += sent.request.prompt_tokens
         load.pending_requests += 1
         load.pending_tokens += sent.miss_tokens
@@ -244,16 +227,7 @@ class Views:
     def _refresh(self) -> None:
         ready = [i for i, e in self._endpoints.items() if e.state is EndpointState.READY]
         self._serving = tuple(i for i in ready if i not in self._unreachable) or tuple(ready)
-        self._places = {endpoint_id: place for place, endpoint_id in enumerate(self._serving)}
-        self._ranks = []
-        for endpoint_id in self._serving:
-            self._rank(endpoint_id)
-
-    def _rank(self, endpoint_id: EndpointId) -> None:
-        place = self._places.get(endpoint_id)
-        if place is not None:
-            rank = (self._loads[endpoint_id].requests, place, endpoint_id)
-            heapq.heappush(self._ranks, rank)
+        self._ranking.apply(self._serving)
 
 
 def allowed(views: Views, request: InferenceRequest) -> Sequence[EndpointId]:

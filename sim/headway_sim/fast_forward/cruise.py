@@ -76,6 +76,15 @@ class Cruise:
         self.has_due = False
         """There are members to look after when they fill a block."""
 
+    def clear(self) -> None:
+        self.members.clear()
+        self.last_place = -1
+        self.shifts = self.fillers = 0
+        self._needs = [0] * self._block_tokens
+        self._ends.clear()
+        self._due.clear()
+        self.has_due = False
+
     @property
     def next_end(self) -> int:
         """The first batch that is somebody's last.  There must be members, or have been."""

@@ -25,23 +25,9 @@ from headway_sim.engine.sequence import Phase
 from headway_sim.fast_forward.decode_run import DecodeRun
 from headway_sim.fast_forward.extent_cache import ExtentCache
 from headway_sim.fast_forward.flight import Composed, Flight
+from headway_sim.fast_forward.jump import Jump, boundaries_before, skip, skippable
 from headway_sim.fast_forward.landing import land, take_off
 from headway_sim.step_model import DecodeLine, StepModel
-
-
-class Jump:
-    """Boundaries in a row that can be passed at once."""
-
-    __slots__ = ("event_ns", "most", "passed", "run", "starts_fs")
-
-    def __init__(self, run: DecodeRun, most: int, starts_fs: int, event_ns: int) -> None:
-        self.run = run
-        """The steps between them, the first one from ``starts_fs`` on: the first boundary."""
-        self.most = most
-        self.passed = 0
-        self.starts_fs = starts_fs
-        self.event_ns = event_ns
-        """When somebody can get something at the earliest."""
 
 
 class FastEngine(Engine):
@@ -133,7 +119,7 @@ class FastEngine(Engine):
         boundaries = 1 + jump.run.steps_before(limit_fs, jump.most - 1)
         batches = boundaries - jump.passed
         jump.passed = boundaries
-        self._flight.skip(batches)
+        skip(self._flight, batches)
         self._steps += batches
         ends_fs = jump.starts_fs + jump.run.length_fs(boundaries)
         self._run(self._ends_fs, ends_fs - self._ends_fs)
@@ -141,7 +127,7 @@ class FastEngine(Engine):
     def _plan_jump(self) -> Jump:
         flight = self._flight
         self._jump = jump = _NO_JUMP
-        most = 0 if self._inbox else flight.skippable()
+        most = 0 if self._inbox else skippable(flight)
         if most:
             assert flight.current is not None
             cruise, index = flight.cruise, flight.current.index
@@ -151,7 +137,7 @@ class FastEngine(Engine):
             if run.first_fs >= FS_PER_NS:
                 most = int(min(most, run.steps))
                 to_end = cruise.next_end - index
-                is_at_end = most == flight.skips_to(to_end) and to_end <= run.steps
+                is_at_end = most == boundaries_before(flight, to_end) and to_end <= run.steps
                 event_fs = self._ends_fs + run.length_fs(to_end if is_at_end else most)
                 self._jump = jump = Jump(run, most, self._ends_fs, nearest_ns(event_fs))
         return jump

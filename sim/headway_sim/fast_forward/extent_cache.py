@@ -6,8 +6,8 @@ from functools import partial
 from headway_sim.engine.config import EngineConfig
 from headway_sim.engine.facts import EngineEvent, KvCleared, KvRemoved, KvStored
 from headway_sim.engine.sequence import NEVER, Sequence
-from headway_sim.fast_forward.extents import ExtentPool, Hit
-from headway_sim.fast_forward.runs import Table
+from headway_sim.fast_forward.extents import ExtentPool
+from headway_sim.fast_forward.runs import Hit, Table
 
 
 class ExtentCache:

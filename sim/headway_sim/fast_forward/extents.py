@@ -6,40 +6,17 @@ reused.  So the free list is a ring of copies of runs, and of counts of blocks w
 - Allocation takes blanks as blanks, and a copy from its end, so that of a chain the tail goes
   first.
 - A release appends what nobody else uses, the end of the chain first.
-- A hit takes a copy out of the ring; one that ends inside a run splits it.
+- A hit takes copies out of the ring; one that ends inside a run splits it.
 - Every cached block has its predecessor in the cache: who released it held that one too, and
   either released it later in the same breath or left it in use.  So the blocks after one that is
   missing are missing as well, and a look-up walks from run to run.
 
-Costs are per run, not per block: a prompt of 12,000 tokens is a few runs, whatever the block size.
+So costs are per run, not per block.
 """
 
 from collections.abc import Callable
 
-from headway_sim.fast_forward.runs import Copy, HashOf, Ring, Run, Table
-
-
-class Hit:
-    """The longest leading run of some content in the cache.  ``len`` is in blocks."""
-
-    __slots__ = ("blocks", "may_grow", "runs")
-
-    def __init__(self, runs: list[Run], blocks: int, *, may_grow: bool) -> None:
-        self.runs = runs
-        self.blocks = blocks
-        self.may_grow = may_grow
-        """It is empty, or ends with a run that somebody uses, who may yet fill what comes next."""
-
-    def __len__(self) -> int:
-        return self.blocks
-
-    def unused(self) -> int:
-        """Blocks of it that nobody uses: taken into use, they leave the free list."""
-        total = 0
-        for run in self.runs:
-            if run.copies[0].users == 0:
-                total += min(run.end, self.blocks) - run.start
-        return total
+from headway_sim.fast_forward.runs import Copy, HashOf, Hit, Ring, Run, Table
 
 
 class ExtentPool:
@@ -61,12 +38,8 @@ class ExtentPool:
         end of that."""
 
     @property
-    def usable_blocks(self) -> int:
-        return self._usable
-
-    @property
     def usage(self) -> float:
-        """Share of the blocks that live requests use: ``1 - free / (num_blocks - 1)``."""
+        """Share of the blocks that live requests use."""
         return 1 - self.free_blocks / self._usable
 
     @property
@@ -88,8 +61,7 @@ class ExtentPool:
     def longest_hit(self, hash_of: HashOf, limit: int) -> Hit:
         """Of the first ``limit`` blocks.  Changes nothing that can be seen."""
         runs: list[Run] = []
-        known = self._runs
-        index = 0
+        known, index = self._runs, 0
         while index < limit:
             run = known.get(hash_of(index))
             if run is None:

@@ -7,16 +7,14 @@ by one.  When `Flight.foresees` says that it gets more difficult than that, the 
 regular again.
 """
 
-import heapq
-from math import inf
 from operator import attrgetter
 
 from headway_sim.engine.config import EngineConfig, SchedulingPolicy
 from headway_sim.engine.scheduler import Batch, Scheduler
-from headway_sim.engine.sequence import Phase, Sequence
+from headway_sim.engine.sequence import Phase
+from headway_sim.fast_forward.blocks import Blocks, Plan
 from headway_sim.fast_forward.cruise import Cruise, Member
 from headway_sim.fast_forward.extent_cache import ExtentCache
-from headway_sim.fast_forward.runs import Table
 
 
 class Composed:
@@ -41,10 +39,9 @@ class Flight:
         self._scheduler = scheduler
         self.kv = kv
         self.is_asynchronous = config.async_scheduling
-        kv.pool.filled = self._filled
         self.cruise = Cruise(config.block_tokens)
-        self.members: dict[Sequence, Member] = {}
-        """All running requests, by sequence, in order of admission."""
+        self.blocks = Blocks(config.block_tokens, kv, self.cruise)
+        self.members = self.blocks.members
         self.prefilling: list[Member] = []
         """In order of admission."""
         self.ending: list[Member] = []
@@ -56,17 +53,12 @@ class Flight:
         """Number of the last batch composed."""
         self.done = 0
         """Number of the last batch that has ended."""
-        self.known = 0
-        """Blocks full with ``shift + known`` tokens are in the cache."""
         self.is_blocked = True
         """Nobody waits who could be admitted to the next batch, if nothing but decodes happens."""
         self.may_admit = False
         """Somebody waits, and has not been refused since anything that counts has changed."""
-        self._known_before = 0
-        self._turn: float = inf
-        """While running requests are given blocks: the place of the one whose turn it is."""
         self._places = 0
-        self._plan: list[tuple[Member, int]] = []
+        self._plan: Plan = []
         self._threshold = 0
         self._budget = 0
         self._need = 0
@@ -97,7 +89,7 @@ class Flight:
         self.ahead = None
         if decodes:
             self.composed = number
-            self._known_before, self.known = self.known, max(self.known, min(number, self.done + 1))
+            self.blocks.see(min(number, self.done + 1))
             self.ahead = Composed(number, decodes, cruise.kv_tokens(number))
         return True
 
@@ -137,9 +129,8 @@ class Flight:
         """Compose what `foresees` has foreseen.  Returns the literal batch with its admissions."""
         number = self.composed + 1
         batch = Composed(number, len(self.cruise.members), self.cruise.kv_tokens(number))
-        before = self.known, self._known_before
-        self._known_before, self.known = self.known, max(self.known, min(number, self.done + 1))
-        self._give_blocks(number)
+        self.blocks.see(min(number, self.done + 1))
+        self.blocks.give(number, self._plan, self._need)
         for member, new in self._plan:
             self._compute(member, new, batch)
         admissions = None
@@ -153,7 +144,7 @@ class Flight:
         if self._plan or admissions is not None:
             self.prefilling = [m for m in self.prefilling if m.first == 0]
         if batch.decodes == 0 and not batch.prefill_chunks:
-            self.known, self._known_before = before
+            self.blocks.take_back()
             self.ahead = None
         else:
             self.composed = number
@@ -174,7 +165,7 @@ class Flight:
             sequence.tokens = sequence.end
             self.kv.stop_growing(sequence)
             self.kv.register(sequence, sequence.end - 1)
-            self._disturbed()
+            self.blocks.disturbed()
         for member in finished:
             sequence = member.sequence
             if member.is_cruising:
@@ -188,48 +179,6 @@ class Flight:
             del self.members[sequence]
         self.may_admit = len(self._scheduler.waiting) > 0
         return finished
-
-    def skip(self, batches: int) -> None:
-        """So many batches of nothing but decodes have ended, and as many were composed."""
-        assert self.current is not None
-        need = self.cruise.need(self.composed + 1, batches)
-        if need:
-            self.kv.take(need)
-        self.done += batches
-        self.composed += batches
-        self.known += batches
-        self._known_before = self.known - 1
-        self.current.index += batches
-        if self.ahead is not None:
-            self.ahead.index += batches
-            self.ahead.kv_tokens = self.cruise.kv_tokens(self.ahead.index)
-
-    def skippable(self) -> int:
-        """How many batches `skip` may skip, as far as requests and blocks are concerned."""
-        current, ahead, cruise = self.current, self.ahead, self.cruise
-        if current is None or current.firsts or not cruise.members or not self.is_blocked:
-            return 0
-        if self.prefilling or self.ending or self.kv.has_news:
-            return 0
-        if self.is_asynchronous and (
-            ahead is None or ahead.prefill_chunks or ahead.decodes != len(cruise.members)
-        ):
-            return 0
-        most = self.skips_to(cruise.next_end - current.index)
-        most = int(min(most, cruise.until_due(self.known)))
-        if most <= 0:
-            return 0
-        pool = self.kv.pool
-        # Those who listen learn of every eviction by itself.
-        blocks = min(pool.free_blocks, pool.blanks_in_front) if self.kv.tells else pool.free_blocks
-        return cruise.batches_within(self.composed + 1, blocks, most)
-
-    def skips_to(self, batches: int) -> int:
-        """How many boundaries can be skipped until somebody's last batch, so many from now.
-
-        The batch after that one is composed when it starts, without them.
-        """
-        return batches - 1 if self.is_asynchronous else batches
 
     def arrive(self, *, was_empty: bool) -> None:
         """The queue of those who wait, which ``was_empty``, has got longer.
@@ -248,7 +197,7 @@ class Flight:
         self.cruise.add(member)
         sequence = member.sequence
         if sequence.registered < sequence.hashable_blocks:
-            self._grow(member)
+            self.blocks.let_fill(member)
 
     def enter(self, member: Member) -> None:
         """It stands behind all others that run."""
@@ -258,8 +207,8 @@ class Flight:
 
     def empty(self) -> None:
         """Nobody flies any more; all requests are the literal scheduler's."""
-        self.cruise = Cruise(self._config.block_tokens)
-        self.members = {}
+        self.cruise.clear()
+        self.members.clear()
         self.prefilling = []
         self.ending = []
         self.current = self.ahead = None
@@ -291,82 +240,10 @@ class Flight:
             self.enter(member)
             self.prefilling.append(member)
             self._compute(member, literal.scheduled[admission.sequence], batch)
-        self._disturbed()
+        self.blocks.disturbed()
         refused = self.kv.refused
         if refused is not None and refused.may_grow and self.cruise.fillers:
             # Somebody may fill a block that the one in front waits for: after a block in use, or,
             # if it has found nothing, the first one of a short prompt.
             self.is_blocked = refused.blocks == 0 and not self.cruise.has_due
         return literal
-
-    def _give_blocks(self, batch: int) -> None:
-        """To all that run, in their order where that can be seen."""
-        kv, cruise = self.kv, self.cruise
-        need = cruise.need(batch)
-        if not cruise.fillers and not kv.tells:
-            if need:
-                kv.take(need)
-            for member, new in self._plan:
-                self._extend(member, new)
-            return
-        takers: set[Member] = set()
-        if need and kv.tells and self._need > kv.pool.blanks_in_front:
-            takers = set(cruise.takers(batch))
-        elif need:
-            kv.take(need)
-        due = set(cruise.due(self.known)) if self.known > self._known_before else set()
-        chunks = dict(self._plan)
-        queue = [(member.place, member) for member in {*chunks, *due, *takers}]
-        heapq.heapify(queue)
-        while queue:
-            self._turn, member = heapq.heappop(queue)
-            if member in chunks:
-                self._extend(member, chunks[member])
-            if member in takers:
-                kv.take(1)
-            if member in due:
-                self._enter_blocks(member)
-            for late in self._disturbed():
-                # It is its turn yet, and it may fill a block in this very batch.
-                if late.place > self._turn and late not in due:
-                    due.add(late)
-                    heapq.heappush(queue, (late.place, late))
-        self._turn = inf
-
-    def _extend(self, member: Member, new: int) -> None:
-        sequence = member.sequence
-        end = sequence.computed + new
-        self.kv.extend(sequence, end)
-        self.kv.register(sequence, end)
-
-    def _enter_blocks(self, member: Member) -> None:
-        sequence = member.sequence
-        sequence.tokens = member.shift + self.done + 1
-        self.kv.register(sequence, member.shift + self.known)
-        if sequence.registered == sequence.hashable_blocks or (
-            not self.kv.tells and self.kv.let_grow(sequence)
-        ):
-            self.cruise.end_duty(member)
-
-    def _grow(self, member: Member) -> None:
-        if self.kv.tells or not self.kv.let_grow(member.sequence):
-            self.cruise.make_due(member)
-
-    def _filled(self, table: Table) -> int:
-        """Blocks of a growing request that are full, as its predecessors in the batch find it."""
-        member = self.members[table.owner]
-        known = self.known if member.place < self._turn else self._known_before
-        blocks = (member.shift + known) // self._config.block_tokens
-        return min(blocks, member.sequence.hashable_blocks)
-
-    def _disturbed(self) -> list[Member]:
-        """Those that have just stopped growing by themselves, and must be looked after from now."""
-        found: list[Member] = []
-        if not self.kv.pool.disturbed:
-            return found
-        for sequence in self.kv.disturbed():
-            if sequence.registered < sequence.hashable_blocks:
-                member = self.members[sequence]
-                self.cruise.make_due(member)
-                found.append(member)
-        return found

@@ -36,7 +36,7 @@ def take_off(flight: Flight, scheduler: Scheduler, pipeline: Pipeline) -> bool:
             return False
         firsts.append((sequence, runs if batches[0] else follows if batches[1] else 0))
     flight.composed = follows if ahead is not None else runs if current is not None else flight.done
-    flight.known = min(flight.composed, runs)
+    flight.blocks.known = min(flight.composed, runs)
     flight.may_admit = len(scheduler.waiting) > 0
     flight.is_blocked = not flight.may_admit
     flight.current, flight.ahead = _composed(current, runs), _composed(ahead, follows)

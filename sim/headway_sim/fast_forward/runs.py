@@ -66,6 +66,29 @@ class Copy:
         return self.blanks if self.run is None else self.run.end - self.run.start
 
 
+class Hit:
+    """The longest leading run of some content in the cache.  ``len`` is in blocks."""
+
+    __slots__ = ("blocks", "may_grow", "runs")
+
+    def __init__(self, runs: list[Run], blocks: int, *, may_grow: bool) -> None:
+        self.runs = runs
+        self.blocks = blocks
+        self.may_grow = may_grow
+        """It is empty, or ends with a run that somebody uses, who may yet fill what comes next."""
+
+    def __len__(self) -> int:
+        return self.blocks
+
+    def unused(self) -> int:
+        """Blocks of it that nobody uses: taken into use, they leave the free list."""
+        total = 0
+        for run in self.runs:
+            if run.copies[0].users == 0:
+                total += min(run.end, self.blocks) - run.start
+        return total
+
+
 class Table:
     """What one request holds, head first: pieces of (copy, blocks), as taken into use."""
 
