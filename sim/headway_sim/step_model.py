@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Protocol
+from math import inf, isfinite
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from headway_sim.errors import InvalidEngineConfig
 
@@ -19,6 +19,25 @@ class StepModel(Protocol):
         ``prefill_chunks`` are (new tokens, tokens of that request computed before); ``kv_tokens``
         is what the ``decodes`` find in the KV cache, in all.
         """
+
+
+class DecodeLine(NamedTuple):
+    """What steps of nothing but a fixed number of decodes cost, as long as they find between the
+    KV tokens asked for and ``until_kv_tokens`` (inf: any number):
+
+        seconds = base_s + per_kv_token_s * kv_tokens
+    """
+
+    base_s: float
+    per_kv_token_s: float
+    until_kv_tokens: float
+
+
+@runtime_checkable
+class LinearDecode(StepModel, Protocol):
+    """A step model whose decodes have a closed form; ``step([], n, kv)`` lies on the line."""
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +75,16 @@ class FourTerm:
             + self.host_ms
         )
 
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        del kv_tokens  # One line for all.
+        return DecodeLine(self.step([], decodes, 0), 1e-3 * self.delta_ms_per_kv_token, inf)
+
 
 @dataclass(frozen=True, slots=True)
 class Dilated:
     """Another model, every step ``factor`` times as long: a straggler, or a demo in slow motion."""
 
-    model: StepModel
+    model: LinearDecode
     factor: float
 
     def __post_init__(self) -> None:
@@ -72,3 +95,7 @@ class Dilated:
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
     ) -> float:
         return self.factor * self.model.step(prefill_chunks, decodes, kv_tokens)
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        base_s, per_kv_token_s, until = self.model.decode_line(decodes, kv_tokens)
+        return DecodeLine(self.factor * base_s, self.factor * per_kv_token_s, until)
