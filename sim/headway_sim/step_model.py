@@ -3,9 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from headway_sim.errors import InvalidEngineConfig
+
+
+class DecodeLine(NamedTuple):
+    """What steps of nothing but decodes take, in a range of KV tokens:
+
+    seconds = base_s + per_kv_token_s * kv_tokens
+    """
+
+    base_s: float
+    per_kv_token_s: float
+    until_kv_tokens: float = inf
+    """The first number of tokens that the line does not hold for."""
 
 
 class StepModel(Protocol):
@@ -20,24 +32,8 @@ class StepModel(Protocol):
         is what the ``decodes`` find in the KV cache, in all.
         """
 
-
-class DecodeLine(NamedTuple):
-    """What steps of nothing but a fixed number of decodes cost, as long as they find between the
-    KV tokens asked for and ``until_kv_tokens`` (inf: any number):
-
-        seconds = base_s + per_kv_token_s * kv_tokens
-    """
-
-    base_s: float
-    per_kv_token_s: float
-    until_kv_tokens: float
-
-
-@runtime_checkable
-class LinearDecode(StepModel, Protocol):
-    """A step model whose decodes have a closed form; ``step([], n, kv)`` lies on the line."""
-
-    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine: ...
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        """What ``step([], decodes, k)`` gives from ``k = kv_tokens`` on, but for rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +62,7 @@ class FourTerm:
     def step(
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
     ) -> float:
-        prefill_tokens = sum(new for new, _ in prefill_chunks)
+        prefill_tokens = sum(new for new, _ in prefill_chunks) if prefill_chunks else 0
         return 1e-3 * (
             self.alpha_ms
             + self.beta_ms_per_prefill_token * prefill_tokens
@@ -76,15 +72,15 @@ class FourTerm:
         )
 
     def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
-        del kv_tokens  # One line for all.
-        return DecodeLine(self.step([], decodes, 0), 1e-3 * self.delta_ms_per_kv_token, inf)
+        base_ms = self.alpha_ms + self.gamma_ms_per_sequence * decodes + self.host_ms
+        return DecodeLine(1e-3 * base_ms, 1e-3 * self.delta_ms_per_kv_token)
 
 
 @dataclass(frozen=True, slots=True)
 class Dilated:
     """Another model, every step ``factor`` times as long: a straggler, or a demo in slow motion."""
 
-    model: LinearDecode
+    model: StepModel
     factor: float
 
     def __post_init__(self) -> None:
@@ -97,5 +93,11 @@ class Dilated:
         return self.factor * self.model.step(prefill_chunks, decodes, kv_tokens)
 
     def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
-        base_s, per_kv_token_s, until = self.model.decode_line(decodes, kv_tokens)
-        return DecodeLine(self.factor * base_s, self.factor * per_kv_token_s, until)
+        return stretched(self.model.decode_line(decodes, kv_tokens), self.factor)
+
+
+def stretched(line: DecodeLine, factor: float) -> DecodeLine:
+    """Every step ``factor`` times as long."""
+    if factor == 1:
+        return line
+    return DecodeLine(factor * line.base_s, factor * line.per_kv_token_s, line.until_kv_tokens)

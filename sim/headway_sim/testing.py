@@ -6,6 +6,7 @@ from zlib import crc32
 
 from headway_sim.engine.engine import Engine
 from headway_sim.engine.facts import EngineEvent, EngineRequest, FinishReason
+from headway_sim.step_model import DecodeLine
 
 MS = 1_000_000
 """Nanoseconds."""
@@ -67,6 +68,9 @@ class RecordedSteps:
         self.decodes.append(decodes)
         self.kv_tokens.append(kv_tokens)
         return self.ms / 1000
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return DecodeLine(self.ms / 1000, 0.0)
 
 
 def run_to_end(engine: Engine) -> list[EngineEvent]:

@@ -54,6 +54,9 @@ class PricedSteps:
         self.seats.append(len(prefill_chunks) + decodes)
         return (1 + 0.07 * prefill_tokens + 0.11 * decodes + 0.003 * kv_tokens) / 1000
 
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return DecodeLine((1 + 0.11 * decodes) / 1000, 0.003 / 1000)
+
 
 @st.composite
 def _arrivals(draw: st.DrawFn) -> list[Arrival]:

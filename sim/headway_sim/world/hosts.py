@@ -8,7 +8,7 @@ from headway_core.facts import EndpointId
 from headway_sim.engine import EngineConfig, EngineEvent, EngineRequest, EngineStats
 from headway_sim.kernel import Kernel
 from headway_sim.profiles import GIVEN, Constants, StepTimes
-from headway_sim.step_model import StepModel
+from headway_sim.step_model import DecodeLine, StepModel, stretched
 
 STEP_PRIORITY = 1
 """What reaches an engine in the instant a step ends comes before the end of the step."""
@@ -62,6 +62,9 @@ class Throttled:
         seconds = self.factor * self._model.step(prefill_chunks, decodes, kv_tokens)
         self.busy_s += seconds
         return seconds
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return stretched(self._model.decode_line(decodes, kv_tokens), self.factor)
 
 
 class Host:

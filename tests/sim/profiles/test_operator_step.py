@@ -13,7 +13,6 @@ from headway_sim.profiles import Constants, Rung, profile
 from headway_sim.profiles.deployment import Deployment
 from headway_sim.profiles.operator_step import OperatorStep
 from headway_sim.profiles.tables import About, StepTables
-from headway_sim.step_model import Dilated, FourTerm, LinearDecode
 
 NO_HOST = Constants(step_ms=0.0, layer_ms=0.0, api_ms=0.0)
 
@@ -145,17 +144,3 @@ def test_a_step_takes_a_sane_time(new: int, done: int, n: int, mean: int) -> Non
 def test_the_last_line_goes_on_for_ever() -> None:
     assert MODEL.decode_line(1, 10_000).until_kv_tokens == inf
     assert MODEL.decode_line(0, 0).until_kv_tokens == inf
-
-
-def test_both_kinds_of_models_tell_their_line() -> None:
-    assert isinstance(MODEL, LinearDecode)
-    linear = FourTerm(
-        alpha_ms=10,
-        beta_ms_per_prefill_token=1,
-        gamma_ms_per_sequence=0.5,
-        delta_ms_per_kv_token=0.01,
-        host_ms=1,
-    )
-    assert isinstance(linear, LinearDecode)
-    assert linear.decode_line(4, 77) == pytest.approx((0.013, 1e-5, inf))
-    assert Dilated(linear, 2.0).decode_line(4, 77) == pytest.approx((0.026, 2e-5, inf))
