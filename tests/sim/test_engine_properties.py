@@ -25,6 +25,7 @@ from headway_sim.engine import (
     SchedulingPolicy,
     TokenEmitted,
 )
+from headway_sim.step_model import DecodeLine
 from headway_sim.testing import MS, a_request, run_to_end
 
 BLOCK_TOKENS = 4
