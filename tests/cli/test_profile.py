@@ -70,7 +70,7 @@ def test_calibrated_constants_are_those_of_a_log(
     assert main([*arguments, "--steps", str(log)]) == 0
     assert "59 steps" in capsys.readouterr().out
     found = json.loads(out.read_text())
-    assert found["step_ms"] == pytest.approx(2.0 + 40 * 0.0146, rel=1e-6)
+    assert found["step_ms"] == pytest.approx(2.0 + 0.64, rel=1e-6)
     assert main([*arguments, "--requests", str(log)]) == 2
     assert main([*arguments, "--requests", str(log), "--thetas"]) == 2
 

@@ -74,7 +74,6 @@ def run(given: argparse.Namespace) -> int:
         "theta_attention",
         "theta_communication",
         "step_ms",
-        "layer_ms",
         "step_ms_per_sequence",
         "api_ms",
     ):

@@ -44,8 +44,8 @@ def _lines(found: Checked) -> list[str]:
     lines = []
     for fold, constants in found.constants.items():
         lines.append(
-            f"fitted on {fold}: {1e3 * constants.layer_ms:.1f} us per layer,"
-            f" {constants.step_ms:.2f} ms per step, {constants.api_ms:.1f} ms in the API"
+            f"fitted on {fold}: {constants.step_ms:.2f} ms per step,"
+            f" {constants.api_ms:.1f} ms in the API"
         )
         lines.append(f"  {'run':<44}{'stage':<14}" + "".join(f"{name:>26}" for name in METRICS))
         stages = dict.fromkeys((row.run, row.stage) for row in found.rows)

@@ -32,6 +32,8 @@ class ModelShape:
     experts: int = 0
     """0: dense."""
     experts_per_token: int = 0
+    samples_top_p: bool = False
+    """Its ``generation_config.json`` has a top_p, which vLLM's server takes as its default."""
 
     @property
     def is_multi_head(self) -> bool:
@@ -71,6 +73,7 @@ LLAMA_3_1_8B = ModelShape(
     intermediate=14336,
     vocabulary=128256,
     max_model_len=131072,
+    samples_top_p=True,
 )
 LLAMA_3_1_70B = ModelShape(
     layers=80,
@@ -81,6 +84,7 @@ LLAMA_3_1_70B = ModelShape(
     intermediate=28672,
     vocabulary=128256,
     max_model_len=131072,
+    samples_top_p=True,
 )
 _QWEN3_14B = ModelShape(
     layers=40,
@@ -91,6 +95,7 @@ _QWEN3_14B = ModelShape(
     intermediate=17408,
     vocabulary=151936,
     max_model_len=40960,
+    samples_top_p=True,
 )
 _MIXTRAL_8X7B = ModelShape(
     layers=32,
@@ -127,6 +132,7 @@ MODELS: Mapping[str, ModelShape] = MappingProxyType(
             intermediate=11008,
             vocabulary=32000,
             max_model_len=4096,
+            samples_top_p=True,
         ),
         "Llama-3.1-70B": LLAMA_3_1_70B,
         "Llama-3.1-8B": LLAMA_3_1_8B,

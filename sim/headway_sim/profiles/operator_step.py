@@ -9,10 +9,16 @@ Chunks are one launch of the attention kernel.  For chunks (q, p), s = q + p, it
 many equal prompts whose squares sum to the same, less the part that was computed before:
 
     context = table(count, sqrt(mean s^2)) * sum(s^2 - p^2) / sum s^2
+
+No table has the sort of all logits by which older engines sample with top-p.  ML.ENERGY's runs of
+Llama-3.1-8B and 70B and Qwen3-14B on H100 (github.com/ml-energy/leaderboard at 0cd52dab; time per
+token at 16 to 256 requests) leave 2.0 to 2.8 billion logits per second for it, the same for a small
+model and a large one; other GPUs are taken to sort in proportion to their memory's bandwidth.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, inf, log, sqrt
 
@@ -27,28 +33,43 @@ _Segments = tuple[list[float], list[DecodeLine]]
 """Lower ends in KV tokens, and the line from each."""
 
 
+SORTED_LOGITS_PER_BYTE = 2.5e9 / 3.35e12
+"""Of memory bandwidth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What an engine does with its kernels."""
+
+    largest_graph: int
+    """Tokens."""
+    sorts_logits: bool = False
+
+
 @lru_cache(maxsize=256)
-def operator_step(tables: StepTables, constants: Constants, largest_graph: int) -> "OperatorStep":
+def operator_step(tables: StepTables, constants: Constants, mode: Mode) -> "OperatorStep":
     """Engines that are alike share one."""
-    return OperatorStep(tables, constants, largest_graph)
+    return OperatorStep(tables, constants, mode)
 
 
 class OperatorStep:
     """Prices steps from tables.  Immutable for its users; it remembers what it has worked out."""
 
-    def __init__(self, tables: StepTables, constants: Constants, largest_graph: int) -> None:
+    def __init__(self, tables: StepTables, constants: Constants, mode: Mode) -> None:
         self.tables = tables
         self.constants = constants
-        self.largest_graph = largest_graph
-        self._layers = tables.about.deployment.shape.layers
-        self._linear_ms = _LinearCosts(tables, constants, largest_graph)
-        self._sampler_ms = _Interpolated(tables.sampled, constants.theta_gemm * tables.sampler_ms)
+        self.mode = mode
+        self._linear_ms = _LinearCosts(tables, constants, mode.largest_graph)
+        sampler_ms = constants.theta_gemm * tables.sampler_ms
+        if mode.sorts_logits:
+            sampler_ms = sampler_ms + tables.sampled * _sort_ms_per_sequence(tables)
+        self._sampler_ms = _Interpolated(tables.sampled, sampler_ms)
         self._context = _Context(tables, constants.theta_attention)
         self._decode_ms = constants.theta_attention * tables.decode_ms
         self._lines: dict[int, _Segments] = {}
 
     def with_constants(self, constants: Constants) -> "OperatorStep":
-        return operator_step(self.tables, constants, self.largest_graph)
+        return operator_step(self.tables, constants, self.mode)
 
     def step(
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
@@ -62,7 +83,7 @@ class OperatorStep:
             self._linear_ms[tokens]
             + self._sampler_ms[sequences]
             + self._context.ms(prefill_chunks)
-            + self.constants.host_ms(self._layers, sequences)
+            + self.constants.host_ms(sequences)
         )
         seconds = 1e-3 * ms
         if decodes:
@@ -72,9 +93,7 @@ class OperatorStep:
 
     def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
         fixed_ms = (
-            self._linear_ms[decodes]
-            + self._sampler_ms[decodes]
-            + self.constants.host_ms(self._layers, decodes)
+            self._linear_ms[decodes] + self._sampler_ms[decodes] + self.constants.host_ms(decodes)
         )
         if decodes == 0:
             return DecodeLine(1e-3 * fixed_ms, 0.0, inf)
@@ -99,6 +118,11 @@ class OperatorStep:
             starts.append(kv[left])
             lines.append(DecodeLine(1e-3 * (ms[left] - slope * kv[left]), 1e-3 * slope, until))
         return starts, lines
+
+
+def _sort_ms_per_sequence(tables: StepTables) -> float:
+    of = tables.about.deployment
+    return 1e3 * of.shape.vocabulary / (SORTED_LOGITS_PER_BYTE * of.gpu.memory_bytes_per_s)
 
 
 def _between_batches(batches: Floats, ms: Floats, batch: int) -> float:

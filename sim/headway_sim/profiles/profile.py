@@ -16,13 +16,14 @@ from headway_sim.profiles.constants import DEFAULT_CONSTANTS, Constants
 from headway_sim.profiles.four_term import FITS, Fit
 from headway_sim.profiles.library import load, newest_for, stored
 from headway_sim.profiles.memory import kv_blocks
-from headway_sim.profiles.operator_step import OperatorStep, operator_step
+from headway_sim.profiles.operator_step import Mode, OperatorStep, operator_step
 from headway_sim.profiles.tables import Rung, StepTables
 from headway_sim.profiles.versions import (
     NEWEST,
     Version,
     engine_defaults,
     largest_graph,
+    sorts_for_top_p,
     text_of,
     version,
 )
@@ -77,8 +78,8 @@ class EngineProfile:
         model = self.step_model
         if isinstance(model, OperatorStep):
             graph = largest_graph(config.max_num_seqs, self.accelerator)
-            if graph != model.largest_graph:
-                model = operator_step(model.tables, model.constants, graph)
+            mode = replace(model.mode, largest_graph=graph)
+            model = operator_step(model.tables, model.constants, mode)
         return replace(self, config=config, step_model=model)
 
     def with_constants(self, constants: Constants) -> "EngineProfile":
@@ -123,7 +124,10 @@ def from_tables(
     about, constants = tables.about, constants or DEFAULT_CONSTANTS
     of = about.deployment
     config = engine_defaults(of.gpu.name, engine, kv_blocks(of, engine), of.shape.max_model_len)
-    graph = largest_graph(config.max_num_seqs, of.gpu.name)
+    mode = Mode(
+        largest_graph=largest_graph(config.max_num_seqs, of.gpu.name),
+        sorts_logits=of.shape.samples_top_p and sorts_for_top_p(engine),
+    )
     notes = list(about.notes)
     if is_newer:
         notes.append(f"tables of vLLM {about.tables_version}, newer than the engine")
@@ -134,7 +138,7 @@ def from_tables(
         model=of.model_name,
         tensor_parallel=of.tensor_parallel,
         config=config,
-        step_model=operator_step(tables, constants, graph),
+        step_model=operator_step(tables, constants, mode),
         step_times=StepTimes(
             rung=about.rung,
             source=f"{about.source}{of_version}, {about.licence}; host and API: {constants.source}",

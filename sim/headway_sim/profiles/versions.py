@@ -52,6 +52,11 @@ def engine_defaults(accelerator: str, vllm: Version, num_blocks: int, longest: i
     return replace(config, max_model_len=min(longest, config.kv_tokens))
 
 
+def sorts_for_top_p(vllm: Version) -> bool:
+    """Later ones have a kernel that finds the threshold without a sort (``v1/sample/ops``)."""
+    return vllm < _FIRST_WITHOUT_SORT
+
+
 def largest_graph(max_num_seqs: int, accelerator: str) -> int:
     """Tokens of the largest batch that vLLM captures as a CUDA graph."""
     return min(2 * max_num_seqs, 1024 if accelerator in _BLACKWELL_DATACENTRE else 512)
@@ -62,5 +67,8 @@ def graph_sizes(largest: int) -> list[int]:
     sizes = [1, 2, 4, *range(8, 256, 8), *range(256, largest + 1, 16)]
     return [size for size in sizes if size <= largest]
 
+
+_FIRST_WITHOUT_SORT = Version((0, 16, 0))
+"""0.15.1 sorts; when exactly that ended is not pinned."""
 
 _BLACKWELL_DATACENTRE = frozenset({"B200", "B300", "GB200", "GB300"})

@@ -7,8 +7,6 @@
 The fit is least squares on relative errors with coefficients >= 0:
 
     seconds = step_ms + step_ms_per_sequence * sequences + theta * tables
-
-A log is of one model, so ``step_ms`` takes in the gaps of its layers and ``layer_ms`` becomes 0.
 """
 
 from collections.abc import Sequence
@@ -66,9 +64,7 @@ def fit_steps(
     steps: Sequence[LoggedStep], model: OperatorStep, source: str, *, with_thetas: bool
 ) -> Fitted:
     """``with_thetas``: multipliers of the tables too, for logs of many kinds of batches."""
-    without_host = replace(
-        model.constants, theta_host=1.0, step_ms=0.0, layer_ms=0.0, step_ms_per_sequence=0.0
-    )
+    without_host = replace(model.constants, theta_host=1.0, step_ms=0.0, step_ms_per_sequence=0.0)
     parts = _parts(steps, model, without_host) if with_thetas else {}
     bare = model.with_constants(without_host)
     fixed = [0.0 if with_thetas else step.priced(bare) for step in steps]

@@ -152,8 +152,8 @@ def test_graphs_follow_the_number_of_requests() -> None:
     small = known.with_config(replace(known.config, max_num_seqs=16))
     assert isinstance(known.step_model, OperatorStep)
     assert isinstance(small.step_model, OperatorStep)
-    assert known.step_model.largest_graph == largest_graph(1024, "H100") == 512
-    assert small.step_model.largest_graph == 32
+    assert known.step_model.mode.largest_graph == largest_graph(1024, "H100") == 512
+    assert small.step_model.mode.largest_graph == 32
     assert known.with_config(known.config).step_model is known.step_model
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from headway_sim.profiles import Constants, Rung, profile
 from headway_sim.profiles.deployment import Deployment
-from headway_sim.profiles.operator_step import OperatorStep
+from headway_sim.profiles.operator_step import Mode, OperatorStep
 from headway_sim.profiles.tables import About, StepTables
 
-NO_HOST = Constants(step_ms=0.0, layer_ms=0.0, api_ms=0.0)
+NO_HOST = Constants()
 
 TABLES = StepTables(
     about=About(
@@ -40,7 +40,7 @@ TABLES = StepTables(
     sampler_ms=np.array([0.1, 0.1, 0.2]),
 )
 
-MODEL = OperatorStep(TABLES, NO_HOST, largest_graph=16)
+MODEL = OperatorStep(TABLES, NO_HOST, Mode(largest_graph=16))
 
 
 def ms(model: OperatorStep, *batch: object) -> float:
@@ -75,7 +75,7 @@ def test_small_batches_are_padded_to_the_next_graph_and_large_ones_are_not() -> 
 
 
 def test_graphs_end_where_the_engine_says() -> None:
-    wide = OperatorStep(TABLES, NO_HOST, largest_graph=64)
+    wide = OperatorStep(TABLES, NO_HOST, Mode(largest_graph=64))
     assert ms(wide, [(33, 0)], 0, 0) > ms(MODEL, [(33, 0)], 0, 0)  # padded to 40
 
 
@@ -106,13 +106,26 @@ def test_constants_add_up() -> None:
         theta_communication=4.0,
         theta_host=0.5,
         step_ms=1.0,
-        layer_ms=0.01,
         step_ms_per_sequence=0.1,
     )
-    # Llama-3.1-8B has 32 layers.
-    host = 0.5 * (1.0 + 0.32 + 0.1)
+    host = 0.5 * (1.0 + 0.1)
     expected = 2 * (4.0 + 0.5 + 0.1) + 3 * 0.2 + 4 * 0.25 + host
     assert ms(MODEL.with_constants(constants), [], 1, 100) == pytest.approx(expected)
+
+
+def test_an_older_engine_sorts_the_logits_of_models_that_sample_with_top_p() -> None:
+    sorting = OperatorStep(TABLES, NO_HOST, Mode(largest_graph=16, sorts_logits=True))
+    # 128,256 logits at 2.5 billion per second, for each of four sequences
+    assert ms(sorting, [], 4, 600) - ms(MODEL, [], 4, 600) == pytest.approx(4 * 0.0513024)
+    for name, sorts in (
+        ("h100-llama-3.1-8b-tp1@0.15.1", True),
+        ("h100-llama-3.1-8b-tp1@0.19.0", False),
+        ("h100-llama-3.1-8b-tp1", False),
+        ("h100-codellama-34b-tp2@0.15.1", False),
+    ):
+        found = profile(name).step_model
+        assert isinstance(found, OperatorStep)
+        assert found.mode.sorts_logits is sorts, name
 
 
 REAL = profile("h100-llama-3.1-70b-tp4").step_model

@@ -19,7 +19,7 @@ from headway_sim.validation.request_log import read_stage
 from headway_sim.validation.run import METRICS, MeasuredRun, Stage, Timed, stage_of
 from headway_sim.workloads.request import Segment, WorkloadRequest
 
-TRUE = Constants(layer_ms=0.02, api_ms=12.0)
+TRUE = Constants(step_ms=0.5, api_ms=12.0)
 KNOWN = profile("h100-llama-3.1-8b-tp1@0.15.1")
 
 
@@ -53,11 +53,11 @@ def made_up(count: int = 300) -> MeasuredRun:
 def test_constants_are_found_again() -> None:
     run = made_up()
     found = fit([run], lambda run, c: replay(run, KNOWN.with_constants(c)), "test")
-    assert found.layer_ms == pytest.approx(0.02, rel=0.03)
+    assert found.step_ms == pytest.approx(0.5, rel=0.03)
     assert found.api_ms == pytest.approx(12.0, rel=0.05)
     (again,) = replay(run, KNOWN.with_constants(found))
     for metric, measured in run.stages[0].measured.items():
-        assert again.metrics(found)[metric] == pytest.approx(measured, rel=0.02)
+        assert again.metrics(found)[metric] == pytest.approx(measured, rel=0.04)
 
 
 def test_a_replay_is_the_same_each_time() -> None:

@@ -10,7 +10,7 @@
 with nh, nkv and f of one GPU's share.  A layer of experts has no f term, and 5 launches.  The 44
 bytes are what sampling at a temperature reads and writes for every logit, on every GPU: to float32
 (6), temperature (8), softmax (10), exponential noise, division and argmax (20); ``v1/sample`` of
-vLLM.  Sorting for top-p is not priced.
+vLLM.  Sorting for top-p depends on the engine's version, and is priced with it (`OperatorStep`).
 """
 
 import numpy as np
