@@ -14,7 +14,6 @@ from dataclasses import fields
 from headway_engine.app import Addresses, serve
 from headway_engine.errors import CannotListen, SettingsInvalid
 from headway_engine.settings import DEFAULT_PROFILE, Flags, resolve
-from headway_sim.profiles import PROFILE_NAMES
 
 IGNORED_WITH_VALUE = (
     "--dtype",
@@ -103,7 +102,9 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tokenizer", help="bytes4 (built in) or a folder; default: the model's")
     group.add_argument("--served-model-name", nargs="+", metavar="NAME")
     group.add_argument(
-        "--profile", default=DEFAULT_PROFILE, help=f"speed and size: {', '.join(PROFILE_NAMES)}"
+        "--profile",
+        default=DEFAULT_PROFILE,
+        help=f"speed and size (default: {DEFAULT_PROFILE}); `headway profile list` names them",
     )
     group.add_argument("--dilation", type=float, default=1.0, help="wall seconds per engine second")
     for flag in (

@@ -1,6 +1,6 @@
 """The report of a simulated run as lines of text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Report = Mapping[str, Any]
@@ -30,6 +30,17 @@ def rows(report: Report) -> Iterator[str]:
             f"  {engine['name'][:16]:<16}{engine['requests']:>10}{share(engine['busy_share']):>10}"
             f"{share(engine['cached_share']):>10}{engine['preemptions']:>10}"
         )
+    yield ""
+    yield from _step_times(report["engines"])
+
+
+def _step_times(engines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """By profile: how well its step times are known."""
+    known = {engine["profile"]: engine["step_times"] for engine in engines}
+    for name, how in known.items():
+        yield f"  step times of {name}: {how['rung']}"
+        for note in how["notes"]:
+            yield f"    {note}"
 
 
 def _requests(requests: Mapping[str, Any]) -> Iterator[str]:

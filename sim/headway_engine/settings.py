@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from headway_engine.block_hashes import ALGORITHMS, DEFAULT_SEED
 from headway_engine.errors import SettingsInvalid
 from headway_sim.engine.config import EngineConfig, SchedulingPolicy
-from headway_sim.errors import InvalidEngineConfig, UnknownProfile
+from headway_sim.errors import InvalidEngineConfig, SimulatorError
 from headway_sim.profiles import profile
 from headway_sim.step_model import StepModel
 
@@ -108,12 +108,13 @@ def resolve(flags: Flags, environment: Mapping[str, str]) -> Settings:
         )
     try:
         chosen = profile(flags.profile)
-    except UnknownProfile as error:
+    except SimulatorError as error:
         raise SettingsInvalid(f"--profile: {error}") from error
+    engine = _engine_config(flags, chosen.config)
     return Settings(
         flags=flags,
-        engine=_engine_config(flags, chosen.config),
-        step_model=chosen.step_model,
+        engine=engine,
+        step_model=chosen.with_config(engine).step_model,
         served_names=tuple(flags.served_model_name or (flags.model,)),
         adapters=_adapters(flags),
         kv_events=_kv_events(flags.kv_events_config),

@@ -3,10 +3,14 @@
     SimulatorError
     ├── InvalidEngineConfig     a setting of an engine is out of range
     ├── InvalidEngineRequest    the engine cannot serve this request, now or ever
+    ├── InvalidLog              a log or a measured run is missing, or does not fit
+    ├── InvalidProfile          there can be no such profile, or its file is damaged
     ├── InvalidScenario         a scenario asks for what there is not, or contradicts itself
     ├── InvalidTrace            a trace file is missing, or a line of it does not fit
     ├── InvalidWorkload         a parameter of a workload is out of range
+    ├── MissingTables           no operator tables to compile a profile from
     ├── TimeRanBackwards        a driver named an instant that is over
+    ├── UnknownName             no GPU or model of that name
     └── UnknownProfile          no engine profile of that name
 
     BrokenLaw                   a run contradicts itself: a fault of the simulator, not of its input
@@ -14,7 +18,8 @@
 All but the last are raised at the door, before any state has changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -38,6 +43,18 @@ class InvalidEngineRequest(SimulatorError):
         self.request_id = request_id
 
 
+class InvalidLog(SimulatorError):
+    """A log or a measured run is missing, or does not fit."""
+
+    def __init__(self, path: Path, reason: str, line: int | None = None) -> None:
+        where = f"{path}" if line is None else f"{path}, line {line}"
+        super().__init__(f"{where}: {reason}")
+
+
+class InvalidProfile(SimulatorError):
+    """There can be no such profile, or its file is damaged."""
+
+
 class InvalidScenario(SimulatorError):
     """A scenario asks for what there is not, or contradicts itself."""
 
@@ -59,6 +76,10 @@ class InvalidWorkload(SimulatorError):
         self.field = field
 
 
+class MissingTables(SimulatorError):
+    """There are no operator tables to compile a profile from."""
+
+
 class TimeRanBackwards(SimulatorError):
     """A driver named an instant that is over."""
 
@@ -66,11 +87,22 @@ class TimeRanBackwards(SimulatorError):
         super().__init__(f"the engine has reached {now_ns} ns, it cannot go back to {wanted_ns} ns")
 
 
+class UnknownName(SimulatorError):
+    """No GPU or model of that name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
 class UnknownProfile(SimulatorError):
     """No engine profile of that name."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"no engine profile {name!r}; known: {', '.join(sorted(known))}")
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        near = get_close_matches(name.lower(), known, n=5, cutoff=0.3)
+        hint = f"near: {', '.join(near)}; " if near else ""
+        super().__init__(
+            f"no engine profile {name!r}; {hint}`headway profile list` names all there are"
+        )
         self.name = name
 
 

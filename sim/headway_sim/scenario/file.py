@@ -12,6 +12,7 @@ from headway_api.yaml_tree import Unreadable, read_trees
 from headway_core.facts import Slo
 from headway_core.policy import Fleet
 from headway_sim.errors import InvalidScenario
+from headway_sim.profiles.profile import PROFILE_SUFFIX
 from headway_sim.scenario.faults import faults
 from headway_sim.scenario.parts import engines, setting, workload
 from headway_sim.scenario.problems import InvalidScenarioFile, Places
@@ -29,7 +30,7 @@ def load(path: Path) -> Scenario:
     with places.of("config"):
         fleet = _fleet(folder / shape.config)
     with places.of("engines"):
-        specs = engines(fleet, shape.engines)
+        specs = engines(fleet, shape.engines, folder)
     with places.of("workload"):
         load_of = workload(shape.workload, folder)
     with places.of("faults"):
@@ -56,6 +57,15 @@ def load(path: Path) -> Scenario:
 def config_folder(path: Path) -> Path:
     """Where the documents of that scenario file are.  Raises: InvalidScenarioFile."""
     return path.parent / _shape(path)[0].config
+
+
+def engine_files(path: Path) -> tuple[Path, ...]:
+    """Profiles and constants that it names by file.  Raises: InvalidScenarioFile."""
+    shape, _ = _shape(path)
+    named = [engine.profile.partition("@")[0] for engine in shape.engines]
+    files = [name for name in named if name.endswith(PROFILE_SUFFIX)]
+    files += [engine.constants for engine in shape.engines if engine.constants is not None]
+    return tuple(path.parent / name for name in files)
 
 
 def documents(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from headway_core.facts import EndpointId
 from headway_core.policy import Fleet, Pool
 from headway_sim.engine import EngineConfig
 from headway_sim.errors import InvalidScenario
-from headway_sim.profiles import profile
+from headway_sim.profiles import profile, read_constants
 from headway_sim.scenario.shapes import (
     ConversationsShape,
     EngineShape,
@@ -38,8 +38,13 @@ from headway_sim.world.setting import (
 )
 
 
-def engines(fleet: Fleet, shapes: Sequence[EngineShape]) -> Mapping[EndpointId, EngineSpec]:
-    """An engine for every endpoint.  Raises: InvalidScenario, UnknownProfile."""
+def engines(
+    fleet: Fleet, shapes: Sequence[EngineShape], folder: Path
+) -> Mapping[EndpointId, EngineSpec]:
+    """An engine for every endpoint; files are looked for from ``folder``.
+
+    Raises: InvalidScenario, UnknownProfile, InvalidProfile.
+    """
     named = [(_pool(fleet, shape).name, shape.group) for shape in shapes]
     if len(set(named)) < len(named):
         raise InvalidScenario("two entries are about the same endpoints")
@@ -54,7 +59,7 @@ def engines(fleet: Fleet, shapes: Sequence[EngineShape]) -> Mapping[EndpointId, 
                     f"no engine is given for group {endpoint.group!r} of pool {pool.name!r}"
                 )
             unused.pop(found, None)
-            specs[endpoint.endpoint_id] = _spec(shapes[found])
+            specs[endpoint.endpoint_id] = _spec(shapes[found], folder)
     for number in unused:
         pool_name, group = named[number]
         raise InvalidScenario(f"pool {pool_name!r} has no endpoints in group {group!r}")
@@ -109,8 +114,10 @@ def _pool(fleet: Fleet, shape: EngineShape) -> Pool:
     raise InvalidScenario(f"pool: {shape.pool!r} is none; there are: {known}")
 
 
-def _spec(shape: EngineShape) -> EngineSpec:
-    known = profile(shape.profile)
+def _spec(shape: EngineShape, folder: Path) -> EngineSpec:
+    known = profile(shape.profile, folder)
+    if shape.constants is not None:
+        known = known.with_constants(read_constants(folder / shape.constants))
     given = known.config
     block_tokens = shape.block_tokens or given.block_tokens
     kv_tokens = shape.kv_tokens or given.kv_tokens
@@ -127,11 +134,13 @@ def _spec(shape: EngineShape) -> EngineSpec:
         max_model_len=max_model_len,
         prefix_caching=shape.prefix_caching,
     )
-    model = known.step_model
+    model = known.with_config(config).step_model
     return EngineSpec(
         profile=known.name,
         config=config,
         step_model=model if shape.slowdown == 1 else Dilated(model, shape.slowdown),
+        step_times=known.step_times,
+        api=known.api,
     )
 
 

@@ -28,6 +28,9 @@ class EngineShape(ApiModel):
     group: Text | None = None
     """None: every group of the pool that no other entry names."""
     profile: Text
+    """A name, or a compiled file from the folder of the scenario."""
+    constants: Text | None = None
+    """File that `headway profile calibrate` has written, from the same folder."""
     block_tokens: Count | None = None
     """The KV cache keeps its size in tokens."""
     kv_tokens: Count | None = None

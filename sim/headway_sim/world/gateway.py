@@ -146,12 +146,26 @@ class Gateway:
         if not host.is_up:
             self._kernel.after(self._hop_ns, self._reset, message)
             return
+        journey.at_engine = True
+        api_ns = ns(host.spec.api_s(journey.issued.request.prompt_tokens))
+        if api_ns:
+            self._kernel.after(api_ns, self._enter_engine, message)
+        else:
+            self._enter_engine(message)
+
+    def _enter_engine(self, message: _Message) -> None:
+        """It has passed the API server, unless that is gone by now."""
+        journey, attempt = message
+        if attempt != journey.attempt:
+            return
+        endpoint_id = journey.record.endpoint_id
+        assert endpoint_id is not None
+        host = self._hosts[endpoint_id]
         try:
             host.submit(self._engine_request(journey, host))
         except InvalidEngineRequest as error:
+            journey.at_engine = False
             self._kernel.after(self._hop_ns, self._refuse, (journey, str(error)))
-        else:
-            journey.at_engine = True
 
     def _engine_request(self, journey: Journey, host: Host) -> EngineRequest:
         request, config = journey.issued.request, host.spec.config

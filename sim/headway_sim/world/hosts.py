@@ -7,6 +7,7 @@ from typing import Protocol
 from headway_core.facts import EndpointId
 from headway_sim.engine import EngineConfig, EngineEvent, EngineRequest, EngineStats
 from headway_sim.kernel import Kernel
+from headway_sim.profiles import GIVEN, Constants, StepTimes
 from headway_sim.step_model import DecodeLine, StepModel, stretched
 
 STEP_PRIORITY = 1
@@ -40,6 +41,12 @@ class EngineSpec:
     """Its name, for reports."""
     config: EngineConfig
     step_model: StepModel
+    step_times: StepTimes = GIVEN
+    api: Constants | None = None
+    """What a request passes before the engine sees it.  None: nothing."""
+
+    def api_s(self, prompt_tokens: int) -> float:
+        return 0.0 if self.api is None else self.api.api_s(prompt_tokens)
 
 
 class Throttled:

@@ -24,10 +24,7 @@ def test_the_load_is_about_70_percent_of_what_the_engines_prefill_without_caches
     requests: tuple[WorkloadRequest, ...],
 ) -> None:
     offered = sum(request.prompt_tokens for request in requests) / DURATION_S
-    capacity = sum(
-        1000 / spec.profile.step_model.beta_ms_per_prefill_token
-        for spec in CONVERSATIONS_FLEET.engines
-    )
+    capacity = sum(spec.profile.prefill_tokens_per_s for spec in CONVERSATIONS_FLEET.engines)
     assert 0.6 < offered / capacity < 0.8
 
 
@@ -70,7 +67,7 @@ def test_the_routers_configuration_is_dilated_as_the_engines_are(dilation: float
     assert pool.policy.flow_control.queue_timeout_s == pytest.approx(30.0 * dilation, abs=0.5)
     declared = {e.name: e.capacity.prefill_tokens_per_s for e in pool.endpoints}
     for spec in TRACE_FLEET.engines:
-        real = 1000 / spec.profile.step_model.beta_ms_per_prefill_token
+        real = spec.profile.prefill_tokens_per_s
         assert declared[spec.name] == pytest.approx(real / dilation, rel=1e-3)
 
 

@@ -9,6 +9,9 @@ import pytest
 from headway_core.facts import Slo
 from headway_core.policy import QueueOrder
 from headway_sim.errors import InvalidScenario
+from headway_sim.profiles import Rung
+from headway_sim.profiles.compile import roofline_profile
+from headway_sim.profiles.deployment import Deployment
 from headway_sim.scenario import (
     ConversationSource,
     PoissonSource,
@@ -48,6 +51,29 @@ def test_the_least_that_is_needed_gets_the_defaults_of_the_values(scenario_file:
     (spec,) = set(scenario.engines.values())
     assert spec.config.block_tokens == 64
     assert spec.config.kv_tokens == pytest.approx(452_000, rel=0.01)
+
+
+def test_profiles_and_constants_may_be_files_beside_the_scenario(scenario_file: Write) -> None:
+    text = (
+        "config: config\nengines: [{profile: mine.npz@0.15.1, constants: constants.json}]\n"
+        "workload: {poisson: {ratePerSecond: 1}, requests: 1}\n"
+    )
+    path = scenario_file(text=text)
+    with pytest.raises(InvalidScenarioFile, match=r"mine\.yaml:2: engines: .*no such file"):
+        load(path)
+    compiled = roofline_profile(Deployment(gpu_name="MI300X", model_name="Llama-3.1-8B"))
+    compiled.write(path.parent / "mine.npz")
+    (path.parent / "constants.json").write_text('{"api_ms": 3, "layer_us": 1}')
+    with pytest.raises(InvalidScenarioFile, match="unknown layer_us; allowed: theta_gemm"):
+        load(path)
+    (path.parent / "constants.json").write_text('{"api_ms": -3}')
+    with pytest.raises(InvalidScenarioFile, match="api_ms must be a finite number >= 0, got -3"):
+        load(path)
+    (path.parent / "constants.json").write_text('{"api_ms": 3}')
+    (spec,) = set(load(path).engines.values())
+    assert spec.step_times.rung is Rung.ROOFLINE
+    assert spec.api_s(100) == 0.003
+    assert not spec.config.reserve_full_prompt
 
 
 def test_every_field_arrives(scenario_file: Write) -> None:
@@ -239,7 +265,7 @@ def test_a_workload_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("engines", "message"),
     [
-        ("[{profile: gpu}]", "no engine profile 'gpu'; known: a100"),
+        ("[{profile: gpu}]", "no engine profile 'gpu'; `headway profile list`"),
         ("[{group: g, profile: tiny}]", "no engine is given for group 'slow'"),
         ("[{profile: tiny}, {group: x, profile: tiny}]", "has no endpoints in group 'x'"),
         ("[{profile: tiny}, {profile: tiny}]", "two entries are about the same endpoints"),

@@ -11,10 +11,11 @@ from headway_core.events import Failed, Finished, FirstToken, Scraped, UsageRepo
 from headway_core.policy import FlowControl, Policy
 from headway_core.router import Router
 from headway_sim.pickers import Picker, ProductionPicker
+from headway_sim.profiles import Constants
 from headway_sim.traffic import FixedConcurrency, OpenLoop
 from headway_sim.workloads.request import WorkloadRequest
 from headway_sim.world.records import Fate
-from headway_sim.world.setting import FirstTokens, Observation, Scrapes, Setting
+from headway_sim.world.setting import Crash, FirstTokens, Observation, Scrapes, Setting
 from headway_sim.world.testing import (
     QUIET,
     Scripted,
@@ -53,6 +54,33 @@ def test_times_are_those_at_the_client() -> None:
     assert record.e2e_s == pytest.approx(0.002 + 0.030 + 0.002)
     assert record.tpot_s == pytest.approx(0.010)
     assert run.end_ns == record.ended_ns
+
+
+def test_a_request_passes_the_api_server_before_the_engine_sees_it() -> None:
+    api = Constants(api_ms=5.0, api_ms_per_prompt_token=0.01)
+    world = World(
+        fleet=a_fleet(["a"]),
+        engines={"a": replace(an_engine(), api=api)},
+        traffic=OpenLoop([a_request(1.0, prompt=100, output=3)]),
+        make_picker=Scripted(["a"]).make,
+        setting=QUIET,
+    )
+    (record,) = world.run().records
+    assert record.ttft_s == pytest.approx(0.006 + 0.010)
+    assert record.e2e_s == pytest.approx(0.006 + 0.030)
+
+
+def test_an_engine_that_dies_takes_what_is_in_its_api_server_with_it() -> None:
+    crash = Crash(endpoint_id="a", at_s=1.002, down_s=0.001)
+    world = World(
+        fleet=a_fleet(["a"]),
+        engines={"a": replace(an_engine(), api=Constants(api_ms=5.0))},
+        traffic=OpenLoop([a_request(1.0)]),
+        make_picker=Scripted(["a"]).make,
+        setting=replace(QUIET, faults=(crash,)),
+    )
+    (record,) = world.run().records
+    assert (record.fate, record.reason) == (Fate.FAILED, "engine lost")
 
 
 def test_a_second_prompt_finds_what_the_first_left_in_the_cache() -> None:

@@ -1,0 +1,1 @@
+"""Measured runs of real engines, replayed through the engine model."""
