@@ -21,8 +21,10 @@ import orjson
 
 from benchmarks.bodies import chats
 from benchmarks.machine import cpu_s, rss_mib
+from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import Envoy, start_envoy
-from headway_cli.demo.processes import Child, Children, ready_line
+from headway_cli.demo.processes import Children, ready_line
+from headway_cli.demo.programs import RouterProcess, ready_routers
 from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
 
 SIZES = {"2 kB": 2_000, "20 kB": 20_000, "220 kB": 220_000}
@@ -36,14 +38,22 @@ EMPTY = {"grpc-aio": "", "grpc-aio-uvloop": " uvloop", "h2": " h2"}
 TRANSPORTS = {"grpc-aio": "", "h2": " h2"}
 """Of the empty servers, the first of them the reference, and of the router; and what they add to
 the name."""
+PROCESSES = 2
+"""Of the last server, whose figures are their sum."""
 WARM_UP_REQUESTS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     name: str
-    child: Child
-    address: str
+    pids: tuple[int, ...]
+    addresses: tuple[str, ...]
+
+    def cpu_s(self) -> float:
+        return sum(map(cpu_s, self.pids))
+
+    def rss_mib(self) -> float:
+        return sum(map(rss_mib, self.pids))
 
 
 async def measure(*, quick: bool) -> list[dict[str, Any]]:
@@ -95,17 +105,20 @@ async def _in_mode(
 
 def _arms(servers: Sequence[Server], mode: BodyMode) -> list[tuple[Server, bool]]:
     arms = [(server, False) for server in servers]
-    return [*arms, (servers[-1], True)] if mode is BodyMode.BUFFERED else arms
+    if mode is not BodyMode.BUFFERED:
+        return arms
+    fastest = [server for server in servers if len(server.pids) == 1][-1]
+    return [*arms, (fastest, True)]
 
 
 async def _servers(children: Children, folder: Path, addresses: Sequence[str]) -> list[Server]:
-    """The empty ones, then the router on either transport."""
+    """The empty ones, then the router on either transport, then several processes of it."""
     servers = []
     for transport, name in EMPTY.items():
         command = [sys.executable, "-m", "benchmarks.empty_server", addresses[0], transport]
         empty = await children.start(f"empty-{transport}", command)
         address = f"127.0.0.1:{await ready_line(empty)}"
-        servers.append(Server(f"empty{name}", empty, address))
+        servers.append(Server(f"empty{name}", (empty.process.pid,), (address,)))
     config = folder / "config"
     config.mkdir()
     endpoints = [
@@ -132,14 +145,28 @@ async def _servers(children: Children, folder: Path, addresses: Sequence[str]) -
     }
     # JSON is YAML.
     (config / "pool.yaml").write_bytes(orjson.dumps(pool))
-    ports = ("grpc", "grpc-health", "metrics", "debug")
     for transport, name in TRANSPORTS.items():
-        command = [sys.executable, "-m", "headway_cli", "router", "--config", str(config)]
-        command += [item for port in ports for item in (f"--{port}-port", "0")]
-        router = await children.start(f"router-{transport}", [*command, "--transport", transport])
-        ready = orjson.loads(await ready_line(router))
-        servers.append(Server(f"headway{name}", router, f"127.0.0.1:{ready['grpc_port']}"))
-    return servers
+        servers.append(await _headway(children, config, name, transport, 1))
+    name = f"{TRANSPORTS['h2']} x{PROCESSES}"
+    return [*servers, await _headway(children, config, name, "h2", PROCESSES)]
+
+
+async def _headway(
+    children: Children, config: Path, name: str, transport: str, processes: int
+) -> Server:
+    free = dict.fromkeys(("grpc_port", "grpc_health_port", "metrics_port", "debug_port"), 0)
+    values = {"config": config, **free, "transport": transport, "processes": processes}
+    child = await children.start(f"router{name}", headway("router", **values))
+    routers = await ready_routers(child, processes)
+    pids = tuple([await _pid(router) for router in routers])
+    return Server(f"headway{name}", pids, tuple(router.ext_proc_address for router in routers))
+
+
+async def _pid(router: RouterProcess) -> int:
+    """Of the process itself: the one that was started may be the parent of several."""
+    async with aiohttp.ClientSession() as session, session.get(router.debug_url) as response:
+        pid: int = (await response.json())["process"]["pid"]
+        return pid
 
 
 @asynccontextmanager
@@ -149,7 +176,7 @@ async def _behind_envoy(
     """A fresh Envoy in front of one server; its own second listener plays the engines."""
     gateway = Gateway(
         pools=(UpstreamPool(name="default/bench", endpoints=tuple(addresses)),),
-        routers=(server.address,),
+        routers=server.addresses,
         body_mode=mode,
         first_token_tap=tap,
     )
@@ -194,15 +221,15 @@ async def _load(envoy: Envoy, server: Server, size: int, requests: int) -> dict[
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
     async with aiohttp.ClientSession(connector=connector) as session:
         await _send(session, url, bodies, WARM_UP_REQUESTS)
-        cpu_before, started = cpu_s(server.child.process.pid), perf_counter()
+        cpu_before, started = server.cpu_s(), perf_counter()
         await _send(session, url, bodies, requests)
         wall_s = perf_counter() - started
-        used_s = cpu_s(server.child.process.pid) - cpu_before
+        used_s = server.cpu_s() - cpu_before
     return {
         "requests": requests,
         "cpu_us": 1e6 * used_s / requests,
         "requests_per_s": requests / wall_s,
-        "rss_mib": rss_mib(server.child.process.pid),
+        "rss_mib": server.rss_mib(),
     }
 
 

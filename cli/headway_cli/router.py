@@ -1,19 +1,22 @@
 """``headway router``: the endpoint picker, until it is told to stop."""
 
+import asyncio
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-
-import uvloop
-from prometheus_client import disable_created_metrics
+from typing import TYPE_CHECKING
 
 from headway_api import InvalidDocuments
-from headway_router import app, logs
+from headway_cli import router_processes
+from headway_router import logs
 from headway_router.errors import CannotListen, InvalidSettings
-from headway_router.settings import parse
+from headway_router.settings import Settings, parse
+
+if TYPE_CHECKING:
+    from headway_router.app import Ports
 
 
 def main(arguments: list[str]) -> int:
@@ -23,6 +26,18 @@ def main(arguments: list[str]) -> int:
     except InvalidSettings as error:
         return _refuse(error.problems)
     logs.configure(settings.log_level)
+    if settings.processes > 1:
+        return asyncio.run(router_processes.run(settings, arguments))
+    return _route(settings)
+
+
+def _route(settings: Settings) -> int:
+    """Imports what the parent of several processes does not need."""
+    import uvloop
+    from prometheus_client import disable_created_metrics
+
+    from headway_router import app
+
     disable_created_metrics()  # type: ignore[no-untyped-call]  # its package left it so
     try:
         uvloop.run(app.run(settings, _print_ready))
@@ -36,7 +51,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _print_ready(ports: app.Ports) -> None:
+def _print_ready(ports: "Ports") -> None:
     """One line on standard output for whoever started the process; logs go to standard error."""
     print(json.dumps({"event": "router.ready", **asdict(ports)}), flush=True)
 

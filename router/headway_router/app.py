@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -181,6 +182,7 @@ class App:
             process={
                 "is_ready": self.health.is_ready,
                 "is_draining": self.health.is_draining,
+                "pid": os.getpid(),
                 "uptime_s": round(monotonic() - self._started, 1),
                 "streams_open": self.metrics.streams_open,
             },

@@ -3,8 +3,8 @@
     log.info("policy.applied", extra={"pools": 2})
 
 gives ``{"time": "2026-01-31T12:00:00.000Z", "level": "info", "event": "policy.applied",
-"logger": "headway_router.app", "pools": 2}``.  INFO is a change of state; what happens once per
-request is DEBUG.
+"logger": "headway_router.app", "pid": 7, "pools": 2}``.  INFO is a change of state; what happens
+once per request is DEBUG.
 """
 
 import json
@@ -28,6 +28,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,
+            "pid": record.process,
         }
         line |= {k: v for k, v in vars(record).items() if k not in _OWN_ATTRIBUTES}
         if record.exc_info:

@@ -14,8 +14,13 @@ from headway_router.errors import InvalidSettings
 
 ENVIRONMENT_PREFIX = "HEADWAY_"
 LOOPBACK = "127.0.0.1"
+PORT_STEP = 10
+"""From a port of one process to the same port of the next."""
+MAX_PROCESSES = 64
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+_HIGHEST_PORT = 65535
+
+Port = Annotated[int, Field(ge=0, le=_HIGHEST_PORT)]
 
 
 class Settings(BaseModel):
@@ -35,6 +40,8 @@ class Settings(BaseModel):
     """Prometheus metrics at /metrics"""
     debug_port: Port = 9091
     """state as JSON at /debug; always on 127.0.0.1"""
+    processes: int = Field(default=1, ge=1, le=MAX_PROCESSES)
+    """complete routers on one host; number i, from 0, uses each port + 10 x i"""
     transport: Literal["grpc-aio", "h2"] = "grpc-aio"
     """what serves ext_proc: grpc's own server, the reference, or the fast one"""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
@@ -71,11 +78,21 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _ports_differ(self) -> "Settings":
         """Where a port may be shared, two servers on it would each get half of the traffic."""
-        ports = {name: getattr(self, name) for name in type(self).model_fields if "_port" in name}
-        for name, port in ports.items():
-            if port and (same := [other for other in ports if ports[other] == port]) != [name]:
-                raise ValueError(f"{' and '.join(map(_flag, same))} are both {port}")
+        users: dict[int, str] = {}
+        for process in range(self.processes):
+            of_process = f" of process {process}" if self.processes > 1 else ""
+            for name, port in self.ports_of(process).items():
+                user = _flag(name) + of_process
+                if port > _HIGHEST_PORT:
+                    raise ValueError(f"{user} would be {port}, above {_HIGHEST_PORT}")
+                if port and (other := users.setdefault(port, user)) != user:
+                    raise ValueError(f"{other} and {user} are both {port}")
         return self
+
+    def ports_of(self, process: int) -> dict[str, int]:
+        """By field, the ports of one of the processes; 0 is a free one in each."""
+        ports = {name: getattr(self, name) for name in type(self).model_fields if "_port" in name}
+        return {name: port and port + PORT_STEP * process for name, port in ports.items()}
 
     @property
     def scrape_min_s(self) -> float:

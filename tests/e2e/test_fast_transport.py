@@ -5,7 +5,6 @@ import io
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest_asyncio
 from engine_contract.undisturbed import presume, undisturbed
 from gateway_stack.engines import Engine, start_engines
 from gateway_stack.running import router_command, running_stack
-from gateway_stack.stack import PATIENCE_S, Stack, eventually, leases_returned, open_streams
+from gateway_stack.stack import PATIENCE_S, Stack, eventually, leases_returned, load, open_streams
 from headway_cli.demo.processes import Child, Children, ready_line
 from headway_cli.demo.programs import RouterProcess
 from headway_router.envoy import BodyMode
@@ -87,7 +86,7 @@ async def test_a_rolling_restart_under_load_loses_no_request(
     async with (
         running_stack(folder, engines, routers=2, transport="h2", **drain) as stack,
         Children(folder / "later") as replacements,
-        _load(stack) as statuses,
+        load(stack) as statuses,
     ):
         for number, router in enumerate(stack.routers):
             before = len(statuses)
@@ -124,27 +123,6 @@ async def _takes_connections(router: RouterProcess) -> bool:
         return False
     writer.close()
     return True
-
-
-@asynccontextmanager
-async def _load(stack: Stack) -> AsyncIterator[list[int]]:
-    """Requests one after the other from a few clients; the statuses so far."""
-    statuses: list[int] = []
-    stopped = asyncio.Event()
-
-    async def client(number: int) -> None:
-        count = 0
-        while not stopped.is_set():
-            count += 1
-            statuses.append((await stack.complete(f"{number} {count}")).status)
-
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(4):
-            tasks.create_task(client(number))
-        try:
-            yield statuses
-        finally:
-            stopped.set()
 
 
 async def _has_placed(stack: Stack, router: Child) -> bool:

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ def test_an_event_is_one_line_of_json_with_its_fields() -> None:
         "level": "info",
         "event": "policy.applied",
         "logger": "headway_router.example",
+        "pid": os.getpid(),
         "pools": 2,
         "names": ["a\nb"],
     }

@@ -48,6 +48,16 @@ def test_every_problem_is_named_with_what_is_allowed(tmp_path: Path) -> None:
         (["--drain-timeout-s", "inf"], "--drain-timeout-s: Input should be a finite number"),
         (["--host", ""], "--host: String should have at least 1 character"),
         (["--transport", "h3"], "--transport: Input should be 'grpc-aio' or 'h2', not 'h3'"),
+        (["--processes", "0"], "--processes: Input should be greater than or equal to 1, not '0'"),
+        (["--processes", "65"], "--processes: Input should be less than or equal to 64, not '65'"),
+        (
+            ["--processes", "2", "--metrics-port", "9012"],
+            "--metrics-port of process 0 and --grpc-port of process 1 are both 9012",
+        ),
+        (
+            ["--processes", "3", "--debug-port", "65520"],
+            "--debug-port of process 2 would be 65540, above 65535",
+        ),
         (["--max-body-bytes", "1k"], "--max-body-bytes: Input should be a valid integer"),
     ],
 )
@@ -62,6 +72,16 @@ def test_free_ports_may_be_asked_for_several_times(tmp_path: Path) -> None:
     flags = ["--grpc-port", "--grpc-health-port", "--metrics-port", "--debug-port"]
     settings = parse(["--config", str(tmp_path), *(a for f in flags for a in (f, "0"))], {})
     assert settings.debug_port == settings.grpc_port == 0
+
+
+def test_each_process_has_its_ports_ten_above_the_one_before(tmp_path: Path) -> None:
+    flags = ["--config", str(tmp_path), "--processes", "3", "--metrics-port", "0"]
+    assert parse(flags, {}).ports_of(2) == {
+        "grpc_port": 9022,
+        "grpc_health_port": 9023,
+        "metrics_port": 0,
+        "debug_port": 9111,
+    }
 
 
 def test_without_a_folder_the_flag_and_its_variable_are_named() -> None:

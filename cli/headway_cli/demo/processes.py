@@ -5,10 +5,8 @@ then ends the groups.  On Linux the kernel also kills them should the demo itsel
 """
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,14 +15,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from headway_cli.demo.errors import ChildDied, ChildNotReady
+from headway_cli.dying_with_parent import dying_with_parent
 
 START_TIMEOUT_S = 180.0
 """On two loaded cores an engine needs some 5 s to import its packages."""
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.05
-
-_PR_SET_PDEATHSIG = 1
-"""prctl(2)."""
 
 Found = TypeVar("Found")
 
@@ -87,7 +83,7 @@ class Children:
                 stderr=err,
                 env=self._environment,
                 process_group=0,
-                preexec_fn=_before_exec(),
+                preexec_fn=dying_with_parent(signal.SIGKILL),
             )
         child = Child(name, process, output, log)
         self._children.append(child)
@@ -107,11 +103,18 @@ async def ready_line(child: Child) -> str:
         ChildNotReady: there is none in time.
         ChildDied: the child ended instead.
     """
+    [line] = await ready_lines(child, 1)
+    return line
 
-    async def first_line() -> str | None:
-        return _first_line(child.output)
 
-    return await until(child, first_line)
+async def ready_lines(child: Child, count: int) -> list[str]:
+    """The first lines; raises as ``ready_line``."""
+
+    async def first_lines() -> list[str] | None:
+        *lines, _ = child.output.read_text(errors="replace").split("\n")
+        return lines[:count] if len(lines) >= count else None
+
+    return await until(child, first_lines)
 
 
 async def until(child: Child, answer: Callable[[], Awaitable[Found | None]]) -> Found:
@@ -132,11 +135,6 @@ async def until(child: Child, answer: Callable[[], Awaitable[Found | None]]) -> 
         raise ChildNotReady(child.name, START_TIMEOUT_S, child.last_words()) from None
 
 
-def _first_line(path: Path) -> str | None:
-    line, newline, _ = path.read_text(errors="replace").partition("\n")
-    return line if newline else None
-
-
 async def _fail_when_gone(child: Child) -> None:
     code = await child.process.wait()
     raise ChildDied(child.name, code, child.last_words())
@@ -146,19 +144,3 @@ def _signal_group(child: Child, number: signal.Signals) -> None:
     """Also when the leader has ended: its own children may still live."""
     with suppress(ProcessLookupError):
         os.killpg(child.process.pid, number)
-
-
-def _before_exec() -> Callable[[], None]:
-    """What a child does first: it dies with its parent, where the kernel can see to that.
-
-    It heeds SIGINT even where the parent was started in the background of a script, which makes a
-    shell ignore that signal, and a process inherits it.
-    """
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-    def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    return prepare

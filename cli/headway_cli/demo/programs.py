@@ -17,7 +17,7 @@ from headway_cli.demo.fleet import (
     engine_command,
     router_command,
 )
-from headway_cli.demo.processes import START_TIMEOUT_S, Child, Children, ready_line
+from headway_cli.demo.processes import START_TIMEOUT_S, Child, Children, ready_line, ready_lines
 from headway_core.facts import EndpointId
 
 _ENGINE_READY = re.compile(r" on http://(?P<address>[^ ,]+)")
@@ -72,7 +72,16 @@ async def start_router(
 
 async def ready_router(child: Child) -> RouterProcess:
     """Raises: ChildDied, ChildNotReady."""
-    ports = json.loads(await ready_line(child))
+    [router] = await ready_routers(child, 1)
+    return router
+
+
+async def ready_routers(child: Child, processes: int) -> list[RouterProcess]:
+    """All of one command ``headway router --processes N``.  Raises: ChildDied, ChildNotReady."""
+    return [_router(child, json.loads(line)) for line in await ready_lines(child, processes)]
+
+
+def _router(child: Child, ports: Mapping[str, int]) -> RouterProcess:
     return RouterProcess(
         child=child,
         ext_proc_address=f"{HOST}:{ports['grpc_port']}",

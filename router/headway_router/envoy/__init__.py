@@ -5,10 +5,16 @@ The result is a plain dict; written as JSON it is a file that Envoy 1.40 reads.
 
 from headway_router.envoy.clusters import clusters
 from headway_router.envoy.fields import CONNECTIONS, Json, extension, socket_address
-from headway_router.envoy.gateway import BodyMode, Gateway, GatewayPolicy, UpstreamPool
+from headway_router.envoy.gateway import (
+    BodyMode,
+    Gateway,
+    GatewayPolicy,
+    UpstreamPool,
+    router_addresses,
+)
 from headway_router.envoy.listener import listener
 
-__all__ = ["BodyMode", "Gateway", "GatewayPolicy", "UpstreamPool", "bootstrap"]
+__all__ = ["BodyMode", "Gateway", "GatewayPolicy", "UpstreamPool", "bootstrap", "router_addresses"]
 
 
 def bootstrap(gateway: Gateway) -> Json:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from headway_core.facts import EndpointId
 from headway_router.envoy.fields import host_and_port
+from headway_router.settings import PORT_STEP
 
 BODY_LIMIT_BYTES = 32 * 1024 * 1024
 
@@ -33,6 +34,19 @@ class UpstreamPool:
     endpoints: tuple[EndpointId, ...]
 
 
+def router_addresses(first: str, processes: int) -> tuple[str, ...]:
+    """Of ``headway router --processes N``, whose process 0 is at ``first``.
+
+    Raises:
+        ValueError: if that is not ``host:port``, or one of the ports is above 65535.
+    """
+    host, _, _ = first.rpartition(":")
+    port = host_and_port(first)[1]
+    addresses = tuple(f"{host}:{port + PORT_STEP * number}" for number in range(processes))
+    host_and_port(addresses[-1])
+    return addresses
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What an Envoy serves, and how.
@@ -45,7 +59,7 @@ class Gateway:
 
     pools: tuple[UpstreamPool, ...]
     routers: tuple[str, ...] = ()
-    """``host:port`` of each router process; none with the policy round-robin."""
+    """``host:port`` of each router process (``router_addresses``); none with round-robin."""
     listener: str = "127.0.0.1:0"
     admin: str = "127.0.0.1:0"
     """Loopback only: the page can stop Envoy."""

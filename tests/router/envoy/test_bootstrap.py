@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from headway_router.envoy import BodyMode, Gateway, GatewayPolicy, UpstreamPool, bootstrap
+from headway_router.envoy import (
+    BodyMode,
+    Gateway,
+    GatewayPolicy,
+    UpstreamPool,
+    bootstrap,
+    router_addresses,
+)
 
 CHAT = UpstreamPool(name="default/chat", endpoints=("127.0.0.1:8000", "127.0.0.1:8001"))
 CODE = UpstreamPool(name="default/code", endpoints=("engine-0.code:8000", "10.0.0.7:8000"))
@@ -103,6 +110,13 @@ def test_only_several_routers_are_health_checked() -> None:
     several = cluster(bootstrap(GATEWAYS["several pools and routers"]), "routers")
     assert "health_checks" not in one
     assert "health_checks" in several
+
+
+def test_the_processes_of_a_router_are_listed_with_a_port_each() -> None:
+    assert router_addresses("127.0.0.1:9002", 3) == THREE_ROUTERS
+    assert router_addresses("[::1]:9002", 2) == ("[::1]:9002", "[::1]:9012")
+    with pytest.raises(ValueError, match="'router:65540' is not host:port"):
+        router_addresses("router:65530", 2)
 
 
 def test_a_pool_with_a_host_name_is_resolved_by_dns() -> None:

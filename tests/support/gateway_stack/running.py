@@ -14,7 +14,7 @@ from gateway_stack.stack import GATEWAY_BODY_LIMIT, PATIENCE_S, ROUTER_BODY_LIMI
 from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import start_envoy
 from headway_cli.demo.processes import Children
-from headway_cli.demo.programs import ready_router
+from headway_cli.demo.programs import ready_routers
 from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
 
 
@@ -24,11 +24,15 @@ async def running_stack(
     engines: Sequence[Engine],
     *,
     routers: int = 1,
+    processes: int = 1,
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
     **router_flags: object,
 ) -> AsyncIterator[Stack]:
-    """One pool per model of the engines, which go on when the stack has ended."""
+    """One pool per model of the engines, which go on when the stack has ended.
+
+    ``routers`` are commands, of so many ``processes`` each.
+    """
     config = _write_config(folder, engines, slo_ttft_ms)
     async with (
         Children(folder) as children,
@@ -38,22 +42,24 @@ async def running_stack(
             timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_S),
         ) as session,
     ):
+        if processes > 1:
+            router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
             await children.start(f"router-{number}", router_command(config, **router_flags))
             for number in range(routers)
         ]
-        processes = [await ready_router(child) for child in started]
+        ready = [router for child in started for router in await ready_routers(child, processes)]
         gateway = Gateway(
             pools=tuple(
                 UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
                 for model in _models(engines)
             ),
-            routers=tuple(router.ext_proc_address for router in processes),
+            routers=tuple(router.ext_proc_address for router in ready),
             body_mode=body_mode,
             body_limit_bytes=GATEWAY_BODY_LIMIT,
         )
         envoy = await start_envoy(children, folder, bootstrap(gateway))
-        yield Stack(engines=engines, routers=processes, envoy=envoy, session=session)
+        yield Stack(engines=engines, routers=ready, envoy=envoy, session=session)
 
 
 def router_command(config: Path, **flags: object) -> list[str]:

@@ -162,6 +162,27 @@ async def open_streams(stack: Stack, count: int, about: str) -> AsyncIterator[No
         await stack.fault("heal")
 
 
+@asynccontextmanager
+async def load(stack: Stack) -> AsyncIterator[list[int]]:
+    """Requests one after the other from a few clients; the statuses so far."""
+    statuses: list[int] = []
+    stopped = asyncio.Event()
+
+    async def client(number: int) -> None:
+        count = 0
+        while not stopped.is_set():
+            count += 1
+            statuses.append((await stack.complete(f"{number} {count}")).status)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(4):
+            tasks.create_task(client(number))
+        try:
+            yield statuses
+        finally:
+            stopped.set()
+
+
 async def leases_returned(stack: Stack) -> None:
     async def none_left() -> bool:
         return await stack.leases() == 0
