@@ -155,7 +155,8 @@ async def _headway(
     children: Children, config: Path, name: str, transport: str, processes: int
 ) -> Server:
     free = dict.fromkeys(("grpc_port", "grpc_health_port", "metrics_port", "debug_port"), 0)
-    values = {"config": config, **free, "transport": transport, "processes": processes}
+    values = {"config": config, **free, "secure_serving": False, "transport": transport}
+    values["processes"] = processes
     child = await children.start(f"router{name}", headway("router", **values))
     routers = await ready_routers(child, processes)
     pids = tuple([await _pid(router) for router in routers])

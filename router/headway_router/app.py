@@ -28,10 +28,8 @@ from headway_router.openai.ratios import TokenRatios
 from headway_router.pages import Page, serving_pages
 from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
+from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import LOOPBACK, Settings
-from headway_router.transport import Service, Transport
-from headway_router.transport.grpc_aio import GrpcAioTransport
-from headway_router.transport.h2.server import H2Transport, limits_for
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +51,7 @@ async def run(settings: Settings, on_ready: Callable[[Ports], None]) -> None:
 
     Raises:
         InvalidDocuments: the folder does not make a configuration.
+        BadCertificate: that of the ext_proc port cannot be used.
         CannotListen: a port is taken.
         ExceptionGroup: a part has failed; the process cannot go on without it.
     """
@@ -81,7 +80,11 @@ def _leave_to_the_collector_only_what_requests_make() -> None:
 
 
 class App:
-    """The parts of one router, wired together."""
+    """The parts of one router, wired together.
+
+    Raises:
+        BadCertificate: that of the ext_proc port cannot be used.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -98,6 +101,7 @@ class App:
             rng=rng,
             metrics=self.metrics,
         )
+        self.certificates = certificates_for(settings, self.metrics)
         self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
         intake = Intake(
             lambda: self.dispatcher.catalogue,
@@ -106,18 +110,23 @@ class App:
             max_body_bytes=settings.max_body_bytes,
         )
         options = SessionOptions(single_destination=settings.single_destination)
-        self.transport = _transport(
+        self.transport = transport_for(
             settings,
             ExternalProcessor(self.dispatcher, intake, self.metrics, options),
             self.health,
+            self.certificates,
         )
         self.metrics.read_from(
-            lambda: readings(core, len(self.source.problems), self.dispatcher.now())
+            lambda: readings(
+                core, len(self.source.problems), self.certificates, self.dispatcher.now()
+            )
         )
 
     def parts(self) -> list[Coroutine[None, None, None]]:
         """What runs for as long as the process."""
+        certificates = [self.certificates.run()] if self.certificates else []
         return [
+            *certificates,
             self.dispatcher.run(),
             self.source.run(),
             self.scraper.run(),
@@ -185,17 +194,11 @@ class App:
                 "pid": os.getpid(),
                 "uptime_s": round(monotonic() - self._started, 1),
                 "streams_open": self.metrics.streams_open,
+                "tls": self.certificates and self.certificates.debug(),
             },
             configuration=self.source.debug(),
             requests=self.metrics.requests(),
         )
-
-
-def _transport(settings: Settings, service: Service, health: Health) -> Transport:
-    host, port, body_bytes = settings.host, settings.grpc_port, settings.max_body_bytes
-    if settings.transport == "h2":
-        return H2Transport(service, health, host=host, port=port, limits=limits_for(body_bytes))
-    return GrpcAioTransport(service, health, host=host, port=port, max_body_bytes=body_bytes)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 RouterError
 ├── InvalidSettings      a flag or a variable of the process is wrong: the user must act
+├── BadCertificate       a certificate or its key cannot be used
 ├── CannotListen         a port is taken, or the address is not this machine's
 ├── RequestRejected      the client's request is refused at the door, with an HTTP status
 ├── ProtocolViolation    the gateway sent what ext_proc does not allow
@@ -24,6 +25,10 @@ class InvalidSettings(RouterError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+class BadCertificate(RouterError):
+    """The message names the file."""
 
 
 class CannotListen(RouterError):

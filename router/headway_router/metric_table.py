@@ -62,7 +62,7 @@ class ReloadOutcome(StrEnum):
     APPLIED = "applied"
     UNCHANGED = "unchanged"
     REJECTED = "rejected"
-    """It has problems, so the last good configuration stays."""
+    """It has problems, so the last good one stays."""
     UNSETTLED = "unsettled"
     """It changed while it was read; the next read decides."""
 
@@ -218,6 +218,22 @@ TABLE: tuple[Row, ...] = (
         "headway_config_problems",
         Kind.READING,
         "Problems of the last configuration read; above 0, an older one is in force.",
+    ),
+    Row(
+        "headway_certificate_reloads_total",
+        Kind.COUNTER,
+        "Reads of the certificate's files, when each ends.",
+        {"outcome": ReloadOutcome},
+    ),
+    Row(
+        "headway_certificate_problems",
+        Kind.READING,
+        "Problems of the certificate's files; above 0, an older one is served. None without TLS.",
+    ),
+    Row(
+        "headway_certificate_expiry_timestamp_seconds",
+        Kind.READING,
+        "Unix time at which the certificate in force expires. None without TLS.",
     ),
     Row(
         "headway_event_loop_lag_seconds",

@@ -47,6 +47,9 @@ class Readings:
     endpoints: Mapping[tuple[str, EndpointCondition], int] = field(default_factory=dict)
     stale_endpoints: Mapping[str, int] = field(default_factory=dict)
     config_problems: int = 0
+    certificate_problems: int | None = None
+    """None: no TLS, as the next."""
+    certificate_expires_s: float | None = None
 
 
 class Metrics:
@@ -65,6 +68,7 @@ class Metrics:
         self._first_tokens = self._counter("headway_first_tokens_total")
         self._scrapes = self._counter("headway_scrapes_total")
         self._reloads = self._counter("headway_config_reloads_total")
+        self._certificate_reloads = self._counter("headway_certificate_reloads_total")
         self._placed: dict[tuple[str, Reason], tuple[Count, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
@@ -151,6 +155,9 @@ class Metrics:
     def reloaded(self, outcome: ReloadOutcome) -> None:
         self._reloads.labels(outcome).add()
 
+    def certificate_reloaded(self, outcome: ReloadOutcome) -> None:
+        self._certificate_reloads.labels(outcome).add()
+
     def _bind_placed(self, pool: str, reason: Reason) -> tuple[Count, ...]:
         """Looking four series up by their labels costs as much as the rest of the counting."""
         placed = self._placed[pool, reason] = (
@@ -197,13 +204,20 @@ class _ReadingsCollector(Collector):
         yield _reading("headway_endpoints", now.endpoints.items())
         yield _reading("headway_endpoints_stale", _by_pool(now.stale_endpoints))
         yield _reading("headway_config_problems", [((), now.config_problems)])
+        yield _reading("headway_certificate_problems", _if_known(now.certificate_problems))
+        expires_s = _if_known(now.certificate_expires_s)
+        yield _reading("headway_certificate_expiry_timestamp_seconds", expires_s)
 
 
 def _by_pool(numbers: Mapping[str, int]) -> Iterable[tuple[tuple[str], int]]:
     return (((pool,), number) for pool, number in numbers.items())
 
 
-def _reading(name: str, series: Iterable[tuple[Sequence[str], int]]) -> GaugeMetricFamily:
+def _if_known(value: float | None) -> Iterable[tuple[tuple[()], float]]:
+    return [] if value is None else [((), value)]
+
+
+def _reading(name: str, series: Iterable[tuple[Sequence[str], float]]) -> GaugeMetricFamily:
     row = _row(name, Kind.READING)
     family = GaugeMetricFamily(name, row.help, labels=tuple(row.labels))
     for labels, value in series:

@@ -3,11 +3,14 @@
 from collections import Counter
 
 from headway_core.router import Router
+from headway_router.certificates import Certificates
 from headway_router.metric_table import EndpointCondition
 from headway_router.metrics import Readings
 
 
-def readings(core: Router, config_problems: int, now: float) -> Readings:
+def readings(
+    core: Router, config_problems: int, certificates: Certificates | None, now: float
+) -> Readings:
     """O(endpoints): once for each page of metrics."""
     stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
     endpoints: Counter[tuple[str, EndpointCondition]] = Counter()
@@ -26,4 +29,6 @@ def readings(core: Router, config_problems: int, now: float) -> Readings:
         endpoints=endpoints,
         stale_endpoints=stale,
         config_problems=config_problems,
+        certificate_problems=None if certificates is None else int(certificates.problem != ""),
+        certificate_expires_s=None if certificates is None else certificates.pair().expires_s,
     )

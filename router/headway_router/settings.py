@@ -44,6 +44,14 @@ class Settings(BaseModel):
     """complete routers on one host; number i, from 0, uses each port + 10 x i"""
     transport: Literal["grpc-aio", "h2"] = "grpc-aio"
     """what serves ext_proc: grpc's own server, the reference, or the fast one"""
+    secure_serving: bool = True
+    """TLS on the ext_proc port, with a self-signed certificate unless one is given"""
+    cert_dir: Path | None = None
+    """folder of tls.crt and tls.key, as a mounted Secret; read again when they change"""
+    cert_file: Path | None = None
+    """the same as two files: certificates in PEM, the server's own first"""
+    key_file: Path | None = None
+    """and its private key in PEM, not encrypted"""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """a longer request body is refused with 413"""
     drain_timeout_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
@@ -76,6 +84,19 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _certificate_once(self) -> "Settings":
+        """What is wrong with the files themselves is said when they are read."""
+        given = [n for n in ("cert_dir", "cert_file", "key_file") if getattr(self, n) is not None]
+        if given and not self.secure_serving:
+            raise ValueError(f"{_flag(given[0])} has no use with --secure-serving=false")
+        if given not in ([], ["cert_dir"], ["cert_file", "key_file"]):
+            raise ValueError(
+                f"{' and '.join(map(_flag, given))}: give either --cert-dir,"
+                " or both --cert-file and --key-file"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ports_differ(self) -> "Settings":
         """Where a port may be shared, two servers on it would each get half of the traffic."""
         users: dict[int, str] = {}
@@ -93,6 +114,15 @@ class Settings(BaseModel):
         """By field, the ports of one of the processes; 0 is a free one in each."""
         ports = {name: getattr(self, name) for name in type(self).model_fields if "_port" in name}
         return {name: port and port + PORT_STEP * process for name, port in ports.items()}
+
+    @property
+    def certificate_paths(self) -> tuple[Path, Path] | None:
+        """Of the certificate and the key; None: a pair is to be made."""
+        if self.cert_dir is not None:
+            return self.cert_dir / "tls.crt", self.cert_dir / "tls.key"
+        if self.cert_file is not None and self.key_file is not None:
+            return self.cert_file, self.key_file
+        return None
 
     @property
     def scrape_min_s(self) -> float:
@@ -131,13 +161,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, field in Settings.model_fields.items():
         help_text = field.description or ""
-        if not field.is_required():
+        if not field.is_required() and field.default is not None:
             help_text += f" (default: {field.default})"
         if field.annotation is bool:
-            action: dict[str, object] = {"action": argparse.BooleanOptionalAction}
+            # --flag, --flag=false as Go's programs take it, and --no-flag.
+            parser.add_argument(
+                _flag(name), nargs="?", const="true", metavar="true|false", help=help_text
+            )
+            parser.add_argument(
+                _flag(f"no_{name}"),
+                dest=name,
+                action="store_const",
+                const="false",
+                help=argparse.SUPPRESS,
+            )
         else:
-            action = {"metavar": name.rpartition("_")[2].upper()}
-        parser.add_argument(_flag(name), default=None, help=help_text, **action)  # type: ignore[arg-type]
+            metavar = name.rpartition("_")[2].upper()
+            parser.add_argument(_flag(name), metavar=metavar, help=help_text)
     return parser
 
 

@@ -92,6 +92,16 @@ def test_a_taken_port_is_named_with_its_flag(
     assert refusal in capsys.readouterr().err
 
 
+def test_a_certificate_that_cannot_be_used_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pool.yaml").write_text(POOL)
+    flags = ["--config", str(tmp_path), "--cert-dir", str(tmp_path), *FREE_PORTS]
+    assert command.main(flags) == 2
+    problem = f"headway router: {tmp_path / 'tls.crt'}: no such file\n"
+    assert capsys.readouterr().err == problem
+
+
 def test_bad_flags_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--config", str(tmp_path), "--grpc-port", "-1"]) == 2
     assert capsys.readouterr().err.startswith("headway router: --grpc-port: ")

@@ -147,7 +147,8 @@ def test_the_page_is_prometheus_text_and_has_exactly_the_rows_of_the_table() -> 
 def test_a_name_says_the_unit_and_the_help_says_what_it_means(row: Row) -> None:
     assert row.name.startswith("headway_")
     assert row.name.endswith("_total") == (row.kind is Kind.COUNTER)
-    assert row.name.endswith("_seconds") == (row.kind is Kind.HISTOGRAM)
+    is_duration = row.name.endswith("_seconds") and not row.name.endswith("_timestamp_seconds")
+    assert is_duration == (row.kind is Kind.HISTOGRAM)
     assert row.buckets == tuple(sorted(set(row.buckets)))
     assert bool(row.buckets) == (row.kind is Kind.HISTOGRAM)
     assert row.help.endswith(".") and len(row.help) > 20

@@ -81,6 +81,7 @@ def folder(tmp_path: Path) -> Path:
 @contextmanager
 def _router(folder: Path, *flags: str) -> Iterator[RouterProcess]:
     free = [part for flag in FREE_PORTS for part in (flag, "0")]
+    free.append("--secure-serving=false")
     router = RouterProcess("--config", str(folder), *free, *flags)
     try:
         yield router

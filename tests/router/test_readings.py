@@ -27,7 +27,7 @@ def test_endpoints_are_counted_by_what_is_known_of_them() -> None:
     core.apply(_fleet(("a", READY), ("b", READY), ("c", DRAINING)), 0.0)
     core.apply(_fleet(("a", READY), ("b", READY), ("c", DRAINING), ("new", READY)), 100.0)
     core.observe(Unreachable("b"), 100.0)
-    assert readings(core, 0, 100.0).endpoints == {
+    assert readings(core, 0, None, 100.0).endpoints == {
         (POOL, EndpointCondition.READY): 1,
         (POOL, EndpointCondition.WARMING): 1,
         (POOL, EndpointCondition.UNREACHABLE): 1,
@@ -38,16 +38,16 @@ def test_endpoints_are_counted_by_what_is_known_of_them() -> None:
 def test_a_condition_without_endpoints_is_zero() -> None:
     core = Router(Random(1))
     core.apply(_fleet(("a", READY)), 0.0)
-    assert readings(core, 0, 0.0).endpoints[POOL, EndpointCondition.UNREACHABLE] == 0
+    assert readings(core, 0, None, 0.0).endpoints[POOL, EndpointCondition.UNREACHABLE] == 0
 
 
 def test_a_view_is_stale_until_the_first_scrape_and_when_it_is_old() -> None:
     core = Router(Random(1))
     core.apply(_fleet(("a", READY), ("b", READY)), 0.0)
-    assert readings(core, 0, 0.0).stale_endpoints == {POOL: 2}
+    assert readings(core, 0, None, 0.0).stale_endpoints == {POOL: 2}
     core.observe(Scraped("a", EngineView(running=0)), 10.0)
-    assert readings(core, 0, 14.9).stale_endpoints == {POOL: 1}
-    assert readings(core, 0, 15.0).stale_endpoints == {POOL: 2}
+    assert readings(core, 0, None, 14.9).stale_endpoints == {POOL: 1}
+    assert readings(core, 0, None, 15.0).stale_endpoints == {POOL: 2}
 
 
 def test_leases_are_those_that_are_not_returned() -> None:
@@ -55,9 +55,9 @@ def test_leases_are_those_that_are_not_returned() -> None:
     core.apply(_fleet(("a", READY)), 0.0)
     request = InferenceRequest(request_id="r", requested_model="m", prompt_tokens=10)
     assert isinstance(core.place(request, 0.0), Placed)
-    assert readings(core, 0, 0.0).leases_outstanding == core.leases_at("a") == 1
+    assert readings(core, 0, None, 0.0).leases_outstanding == core.leases_at("a") == 1
     core.observe(Finished("r"), 1.0)
-    assert readings(core, 0, 1.0).leases_outstanding == core.leases_at("a") == 0
+    assert readings(core, 0, None, 1.0).leases_outstanding == core.leases_at("a") == 0
     assert core.leases_at("unknown") == 0
 
 

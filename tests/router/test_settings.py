@@ -68,6 +68,49 @@ def test_a_bad_value_is_refused(arguments: list[str], problem: str, tmp_path: Pa
     assert refused.value.problems[0].startswith(problem)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--cert-file", "c"], "--cert-file: give either --cert-dir, or both"),
+        (["--cert-dir", "d", "--key-file", "k"], "--cert-dir and --key-file: give either"),
+        (
+            ["--cert-dir", "d", "--secure-serving=false"],
+            "--cert-dir has no use with --secure-serving=false",
+        ),
+        (["--secure-serving=perhaps"], "--secure-serving: Input should be a valid boolean"),
+    ],
+)
+def test_certificates_are_given_once_and_for_tls(
+    arguments: list[str], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        parse(["--config", str(tmp_path), *arguments], {})
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_secure"),
+    [
+        ([], True),
+        (["--secure-serving"], True),
+        (["--secure-serving=false"], False),
+        (["--no-secure-serving"], False),
+    ],
+)
+def test_a_switch_is_given_with_and_without_a_value(
+    arguments: list[str], is_secure: bool, tmp_path: Path
+) -> None:
+    settings = parse(["--config", str(tmp_path), *arguments], {"HEADWAY_SINGLE_DESTINATION": "1"})
+    assert settings.secure_serving is is_secure
+    assert settings.single_destination
+
+
+def test_a_folder_of_certificates_holds_what_a_secret_holds(tmp_path: Path) -> None:
+    flags = ["--config", str(tmp_path), "--cert-dir", "/tls"]
+    assert parse(flags, {}).certificate_paths == (Path("/tls/tls.crt"), Path("/tls/tls.key"))
+
+
 def test_free_ports_may_be_asked_for_several_times(tmp_path: Path) -> None:
     flags = ["--grpc-port", "--grpc-health-port", "--metrics-port", "--debug-port"]
     settings = parse(["--config", str(tmp_path), *(a for f in flags for a in (f, "0"))], {})

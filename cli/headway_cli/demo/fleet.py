@@ -81,6 +81,7 @@ def router_command(folder: str, dilation: float) -> list[str]:
         grpc_health_port=0,
         metrics_port=0,
         debug_port=0,
+        secure_serving=False,
         scrape_min_ms=1000 * SCRAPE_MIN_S * dilation,
         scrape_max_ms=1000 * SCRAPE_MAX_S * dilation,
         drain_timeout_s=0,

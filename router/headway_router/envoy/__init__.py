@@ -9,12 +9,21 @@ from headway_router.envoy.gateway import (
     BodyMode,
     Gateway,
     GatewayPolicy,
+    RouterTls,
     UpstreamPool,
     router_addresses,
 )
 from headway_router.envoy.listener import listener
 
-__all__ = ["BodyMode", "Gateway", "GatewayPolicy", "UpstreamPool", "bootstrap", "router_addresses"]
+__all__ = [
+    "BodyMode",
+    "Gateway",
+    "GatewayPolicy",
+    "RouterTls",
+    "UpstreamPool",
+    "bootstrap",
+    "router_addresses",
+]
 
 
 def bootstrap(gateway: Gateway) -> Json:

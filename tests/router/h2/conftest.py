@@ -2,18 +2,18 @@
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from edge.certificates import Authority
 from edge.harness import Edge
 from h2_peer.clients import TIMEOUT_S, H2Client
 from headway_core.policy import Pool
 from headway_router.health import Health
+from headway_router.key_pair import server_context
 from headway_router.transport.h2.limits import Limits
 from headway_router.transport.h2.server import H2Transport, limits_for
 
@@ -83,22 +83,12 @@ async def _serving(
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Key and certificate of ``localhost``."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    command += ["-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command += ["-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return key, cert
+def authority() -> Authority:
+    return Authority()
 
 
 @pytest.fixture
-def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    key, cert = certificate
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    context.set_alpn_protocols(["h2"])
+def server_tls(authority: Authority) -> ssl.SSLContext:
+    context = server_context()
+    authority.issue("localhost").load_into(context)
     return context

@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hyperframe.frame import GoAwayFrame
 
 from edge import gateway
+from edge.certificates import Authority
 from edge.gateway import destination
 from edge.harness import a_pool
 from h2_peer import frames
@@ -82,9 +82,9 @@ async def test_thousands_of_held_streams_are_cancelled_while_new_ones_are_answer
 
 
 async def test_grpcs_client_is_served_by_tls(
-    serving: Serving, server_tls: ssl.SSLContext, certificate: tuple[Path, Path]
+    serving: Serving, server_tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    credentials = grpc.ssl_channel_credentials(certificate[1].read_bytes())
+    credentials = grpc.ssl_channel_credentials(authority.certificate)
     async with serving(tls=server_tls) as served:
         address = f"localhost:{served.transport.port}"
         async with grpc.aio.secure_channel(address, credentials) as channel:
@@ -100,9 +100,9 @@ async def test_grpcs_client_is_served_by_tls(
 
 
 async def test_a_tls_client_that_does_not_agree_on_h2_is_refused(
-    serving: Serving, server_tls: ssl.SSLContext, certificate: tuple[Path, Path]
+    serving: Serving, server_tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    client_tls = ssl.create_default_context(cafile=str(certificate[1]))
+    client_tls = ssl.create_default_context(cadata=authority.certificate.decode())
     async with serving(tls=server_tls) as served, served.connected(client_tls) as (reader, _):
         assert await all_of(reader) == b""
 

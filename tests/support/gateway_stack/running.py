@@ -15,7 +15,7 @@ from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import start_envoy
 from headway_cli.demo.processes import Children
 from headway_cli.demo.programs import ready_routers
-from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
+from headway_router.envoy import BodyMode, Gateway, RouterTls, UpstreamPool, bootstrap
 
 
 @asynccontextmanager
@@ -25,6 +25,7 @@ async def running_stack(
     *,
     routers: int = 1,
     processes: int = 1,
+    router_tls: RouterTls | None = None,
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
     **router_flags: object,
@@ -42,6 +43,7 @@ async def running_stack(
             timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_S),
         ) as session,
     ):
+        router_flags = {"secure_serving": router_tls is not None, **router_flags}
         if processes > 1:
             router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
@@ -55,6 +57,7 @@ async def running_stack(
                 for model in _models(engines)
             ),
             routers=tuple(router.ext_proc_address for router in ready),
+            router_tls=router_tls,
             body_mode=body_mode,
             body_limit_bytes=GATEWAY_BODY_LIMIT,
         )
@@ -74,6 +77,7 @@ def router_command(config: Path, **flags: object) -> list[str]:
         "debug_port": 0,
         "drain_timeout_s": 0,
         "max_body_bytes": ROUTER_BODY_LIMIT,
+        "secure_serving": False,
     }
     return headway("router", config=config, **(usual | flags))
 
