@@ -25,7 +25,7 @@ from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import Envoy, start_envoy
 from headway_cli.demo.processes import Children, ready_line
 from headway_cli.demo.programs import RouterProcess, ready_routers
-from headway_router.envoy import BodyMode, Gateway, UpstreamPool, bootstrap
+from headway_router.envoy import BodyMode, Gateway, RouterTls, UpstreamPool, bootstrap
 
 SIZES = {"2 kB": 2_000, "20 kB": 20_000, "220 kB": 220_000}
 REQUESTS = {"2 kB": 4_000, "20 kB": 3_000, "220 kB": 1_000}
@@ -48,6 +48,7 @@ class Server:
     name: str
     pids: tuple[int, ...]
     addresses: tuple[str, ...]
+    speaks_tls: bool = False
 
     def cpu_s(self) -> float:
         return sum(map(cpu_s, self.pids))
@@ -107,12 +108,12 @@ def _arms(servers: Sequence[Server], mode: BodyMode) -> list[tuple[Server, bool]
     arms = [(server, False) for server in servers]
     if mode is not BodyMode.BUFFERED:
         return arms
-    fastest = [server for server in servers if len(server.pids) == 1][-1]
+    fastest = next(server for server in servers if server.name == "headway h2")
     return [*arms, (fastest, True)]
 
 
 async def _servers(children: Children, folder: Path, addresses: Sequence[str]) -> list[Server]:
-    """The empty ones, then the router on either transport, then several processes of it."""
+    """The empty ones, then the router on either transport, then by TLS, then several processes."""
     servers = []
     for transport, name in EMPTY.items():
         command = [sys.executable, "-m", "benchmarks.empty_server", addresses[0], transport]
@@ -146,21 +147,29 @@ async def _servers(children: Children, folder: Path, addresses: Sequence[str]) -
     # JSON is YAML.
     (config / "pool.yaml").write_bytes(orjson.dumps(pool))
     for transport, name in TRANSPORTS.items():
-        servers.append(await _headway(children, config, name, transport, 1))
-    name = f"{TRANSPORTS['h2']} x{PROCESSES}"
-    return [*servers, await _headway(children, config, name, "h2", PROCESSES)]
+        servers.append(await _headway(children, config, name, transport))
+    servers.append(await _headway(children, config, " h2 TLS", "h2", secure_serving=True))
+    name = f" h2 x{PROCESSES}"
+    return [*servers, await _headway(children, config, name, "h2", processes=PROCESSES)]
 
 
 async def _headway(
-    children: Children, config: Path, name: str, transport: str, processes: int
+    children: Children,
+    config: Path,
+    name: str,
+    transport: str,
+    *,
+    processes: int = 1,
+    secure_serving: bool = False,
 ) -> Server:
     free = dict.fromkeys(("grpc_port", "grpc_health_port", "metrics_port", "debug_port"), 0)
-    values = {"config": config, **free, "secure_serving": False, "transport": transport}
-    values["processes"] = processes
+    values = {"config": config, **free, "transport": transport}
+    values |= {"processes": processes, "secure_serving": secure_serving}
     child = await children.start(f"router{name}", headway("router", **values))
     routers = await ready_routers(child, processes)
     pids = tuple([await _pid(router) for router in routers])
-    return Server(f"headway{name}", pids, tuple(router.ext_proc_address for router in routers))
+    addresses = tuple(router.ext_proc_address for router in routers)
+    return Server(f"headway{name}", pids, addresses, secure_serving)
 
 
 async def _pid(router: RouterProcess) -> int:
@@ -178,6 +187,7 @@ async def _behind_envoy(
     gateway = Gateway(
         pools=(UpstreamPool(name="default/bench", endpoints=tuple(addresses)),),
         routers=server.addresses,
+        router_tls=RouterTls() if server.speaks_tls else None,
         body_mode=mode,
         first_token_tap=tap,
     )
