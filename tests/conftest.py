@@ -8,6 +8,7 @@ import pytest
 
 from control_plane import build
 from control_plane.plane import ControlPlane
+from go_toolchain import Unavailable
 from headway_api.definitions import DEFINITIONS, manifest
 from machine_cache import Tell
 
@@ -51,7 +52,7 @@ def control_plane(tell: Tell, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A real Kubernetes API server with both kinds defined; tests use namespaces of their own."""
     try:
         binary = build.binary(tell)
-    except build.Unavailable as reason:
+    except Unavailable as reason:
         tell(f"nothing is tested against a real Kubernetes: {reason}")
         pytest.skip(str(reason))
     plane = ControlPlane(binary, tmp_path_factory.mktemp("control-plane"))

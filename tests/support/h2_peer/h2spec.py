@@ -1,34 +1,28 @@
-"""The conformance tool h2spec, built once by the machine's Go into the user's cache."""
+"""The conformance tool h2spec, built once per machine."""
 
-import fcntl
-import os
-import shutil
-import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from go_toolchain import go, run_go_online
+from machine_cache import CACHE, Tell, locked
 
 VERSION = "v2.2.1"
 _MODULE = f"github.com/summerwind/h2spec/cmd/h2spec@{VERSION}+incompatible"
+_WHAT = "h2spec"
+_LIMIT_S = 600.0
 
 
-def go() -> str | None:
-    """The path of a Go that can build it."""
-    return shutil.which("go") or next(filter(os.path.exists, ["/usr/local/go/bin/go"]), None)
-
-
-def h2spec() -> Path:
-    """Raises: RuntimeError: there is a Go, and it does not build it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "headway" / f"h2spec-{VERSION}"
-    binary = folder / "h2spec"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            command = [go() or "go", "install", _MODULE]
-            environment = os.environ | {"GOBIN": str(folder)}
-            built = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=600, check=False
-            )
-            if built.returncode or not binary.exists():
-                raise RuntimeError(f"{' '.join(command)} failed:\n{built.stderr}")
-    return binary
+def h2spec(tell: Tell) -> Path:
+    """Path of the binary; builds it if needed.  Raises: Unavailable, BuildFailed."""
+    home = CACHE / f"h2spec-{VERSION}"
+    built = home / "h2spec"
+    with locked(home.name, tell, limit_s=_LIMIT_S):
+        if not built.exists():
+            home.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=home) as draft:
+                # It has no go.mod of its own, so Go has to write one.
+                install = ["install", "-mod=mod", _MODULE]
+                command = ["env", f"GOBIN={draft}", str(go(_WHAT)), *install]
+                run_go_online(_WHAT, command, limit_s=_LIMIT_S)
+                Path(draft, built.name).rename(built)
+    return built
