@@ -79,11 +79,11 @@ def world(case: SpeedCase, trace: Path, requests: Sequence[WorkloadRequest]) -> 
         ),
         policy=case.policy,
     )
-    coming = repeated(requests, case.repeats) if case.repeats > 1 else requests
+    once = list(compressed(requests, case.engines / RECORDED_ENGINES))
     return World(
         fleet=scenario.fleet,
         engines=scenario.engines,
-        traffic=OpenLoop(list(compressed(coming, case.engines / RECORDED_ENGINES))),
+        traffic=OpenLoop(repeated(once, case.repeats) if case.repeats > 1 else once),
         make_picker=scenario.make_picker(),
         setting=scenario.setting,
     )
