@@ -20,6 +20,8 @@ from headway_router.errors import CannotListen
 from headway_router.extproc.service import ExternalProcessor
 from headway_router.extproc.session import SessionOptions
 from headway_router.health import Health, serving_health
+from headway_router.kv_events.prompts import Prompts
+from headway_router.kv_events.subscriptions import Subscriptions
 from headway_router.lag import sample_lag
 from headway_router.metrics import CONTENT_TYPE, Metrics
 from headway_router.openai.intake import Intake
@@ -88,7 +90,9 @@ class App:
         rng = Random()
         self.metrics = Metrics()
         self.health = Health()
-        self.dispatcher = Dispatcher(Router(rng), self.metrics, monotonic)
+        ratios = TokenRatios()
+        prompts = Prompts(ratios)
+        self.dispatcher = Dispatcher(Router(rng), self.metrics, monotonic, prompts)
         core = self.dispatcher.core
         self.scraper = Scraper(
             observe=self.dispatcher.observe,
@@ -97,10 +101,13 @@ class App:
             rng=rng,
             metrics=self.metrics,
         )
+        self.caches = Subscriptions(
+            prompts=prompts, observe=self.dispatcher.observe, metrics=self.metrics
+        )
         self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
         intake = Intake(
             lambda: self.dispatcher.catalogue,
-            TokenRatios(),
+            ratios,
             self.metrics,
             max_body_bytes=settings.max_body_bytes,
         )
@@ -111,7 +118,9 @@ class App:
             self.health,
         )
         self.metrics.read_from(
-            lambda: readings(core, len(self.source.problems), self.dispatcher.now())
+            lambda: readings(
+                core, len(self.source.problems), self.dispatcher.now(), self.caches.readings()
+            )
         )
 
     def parts(self) -> list[Coroutine[None, None, None]]:
@@ -120,6 +129,7 @@ class App:
             self.dispatcher.run(),
             self.source.run(),
             self.scraper.run(),
+            self.caches.run(),
             sample_lag(self.metrics.event_loop_lag_s),
         ]
 
@@ -172,6 +182,7 @@ class App:
         self.scraper.watch(
             {e.endpoint_id: pool.metrics_path for pool in fleet.pools for e in pool.endpoints}
         )
+        self.caches.watch(fleet)
         self.health.fleet_applied(fleet)
 
     def _debug(self) -> bytes:
@@ -186,6 +197,7 @@ class App:
             },
             configuration=self.source.debug(),
             requests=self.metrics.requests(),
+            caches=self.caches.debug(),
         )
 
 

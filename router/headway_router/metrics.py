@@ -21,6 +21,7 @@ from headway_core.outcomes import Held, Outcome, Placed, Reason, Shed
 from headway_router.counts import Count, Counts
 from headway_router.durations import Durations, DurationsCollector
 from headway_router.errors import RejectReason
+from headway_router.kv_events.outcomes import CacheKnowledge
 from headway_router.metric_table import (
     TABLE,
     EndpointCondition,
@@ -47,6 +48,8 @@ class Readings:
     endpoints: Mapping[tuple[str, EndpointCondition], int] = field(default_factory=dict)
     stale_endpoints: Mapping[str, int] = field(default_factory=dict)
     config_problems: int = 0
+    caches: Mapping[tuple[str, CacheKnowledge], int] = field(default_factory=dict)
+    """By pool and by what is known of them."""
 
 
 class Metrics:
@@ -65,6 +68,9 @@ class Metrics:
         self._first_tokens = self._counter("headway_first_tokens_total")
         self._scrapes = self._counter("headway_scrapes_total")
         self._reloads = self._counter("headway_config_reloads_total")
+        self.kv_batches = self._counter("headway_kv_batches_total")
+        self.kv_stored_blocks = self._counter("headway_kv_stored_blocks_total")
+        self.kv_resets = self._counter("headway_kv_resets_total")
         self._placed: dict[tuple[str, Reason], tuple[Count, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
@@ -196,6 +202,7 @@ class _ReadingsCollector(Collector):
         yield _reading("headway_held_requests", _by_pool(now.held))
         yield _reading("headway_endpoints", now.endpoints.items())
         yield _reading("headway_endpoints_stale", _by_pool(now.stale_endpoints))
+        yield _reading("headway_caches", now.caches.items())
         yield _reading("headway_config_problems", [((), now.config_problems)])
 
 

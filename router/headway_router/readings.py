@@ -1,13 +1,21 @@
 """Sums up the core's state for the gauges."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from headway_core.router import Router
+from headway_router.kv_events.outcomes import CacheKnowledge
 from headway_router.metric_table import EndpointCondition
 from headway_router.metrics import Readings
 
 
-def readings(core: Router, config_problems: int, now: float) -> Readings:
+def readings(
+    core: Router,
+    config_problems: int,
+    now: float,
+    caches: Mapping[tuple[str, CacheKnowledge], int] = MappingProxyType({}),
+) -> Readings:
     """O(endpoints): once for each page of metrics."""
     stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
     endpoints: Counter[tuple[str, EndpointCondition]] = Counter()
@@ -26,4 +34,5 @@ def readings(core: Router, config_problems: int, now: float) -> Readings:
         endpoints=endpoints,
         stale_endpoints=stale,
         config_problems=config_problems,
+        caches=caches,
     )
