@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 CONTAINERS = ("cli", "crds", "operator", "proto", "router", "sim")
 CORE = ROOT / "router" / "headway_core"
 
-LONG_MODULES: dict[str, str] = {}
+LONG_MODULES = {"router/headway_router/metric_table.py": "one table of all metrics"}
 """Modules over 250 lines that are allowed, each with its reason."""
 
 

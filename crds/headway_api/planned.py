@@ -35,7 +35,6 @@ NOT_YET = "not supported by this version of Headway"
 
 PLANNED_VALUES: dict[str, dict[str, str]] = {
     "spec.groups[].role": {"Prefill": NOT_YET, "Decode": NOT_YET},
-    "spec.strategy.affinity.prefix.mode": {"Precise": NOT_YET},
     "spec.targetRefs[].kind": {"InferencePool": NOT_YET},
     "spec.targetRefs[].group": {"inference.networking.k8s.io": NOT_YET},
 }

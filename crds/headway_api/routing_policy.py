@@ -33,7 +33,8 @@ class PrefixAffinitySpec(ApiModel):
     """Whether requests go where the head of their prompt is probably cached."""
 
     mode: Annotated[PrefixAffinity, Field(strict=False)] = PrefixAffinity.APPROXIMATE
-    """`Approximate`: predicted from what was sent where.  `Disabled`: balance load only."""
+    """`Approximate`: predicted from what was sent where.  `Precise`: corrected by the KV events
+    of engines that publish them.  `Disabled`: balance load only."""
 
 
 class Affinity(ApiModel):

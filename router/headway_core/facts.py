@@ -53,6 +53,8 @@ class InferenceRequest:
     blocks: tuple[int, ...] = ()
     block_tokens: int = 256
     """>= 1."""
+    content_bytes: int | None = None
+    """Canonical content that ``prompt_tokens`` was estimated from; None: they are no estimate."""
     adapter: str | None = None
     tenant: str | None = None
     session: str | None = None

@@ -33,6 +33,8 @@ class QueueOrder(StrEnum):
 class PrefixAffinity(StrEnum):
     APPROXIMATE = "Approximate"
     """The mirror of what was sent where."""
+    PRECISE = "Precise"
+    """The same, corrected by what engines tell of their caches (KV events)."""
     DISABLED = "Disabled"
     """No prefix is ever predicted to be cached: balance load only."""
 

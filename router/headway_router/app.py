@@ -21,6 +21,8 @@ from headway_router.errors import CannotListen
 from headway_router.extproc.service import ExternalProcessor
 from headway_router.extproc.session import SessionOptions
 from headway_router.health import Health, serving_health
+from headway_router.kv_events.prompts import Prompts
+from headway_router.kv_events.subscriptions import Subscriptions
 from headway_router.lag import sample_lag
 from headway_router.metrics import CONTENT_TYPE, Metrics
 from headway_router.openai.intake import Intake
@@ -92,7 +94,9 @@ class App:
         rng = Random()
         self.metrics = Metrics()
         self.health = Health()
-        self.dispatcher = Dispatcher(Router(rng), self.metrics, monotonic)
+        ratios = TokenRatios()
+        prompts = Prompts(ratios)
+        self.dispatcher = Dispatcher(Router(rng), self.metrics, monotonic, prompts)
         core = self.dispatcher.core
         self.scraper = Scraper(
             observe=self.dispatcher.observe,
@@ -102,10 +106,13 @@ class App:
             metrics=self.metrics,
         )
         self.certificates = certificates_for(settings, self.metrics)
+        self.caches = Subscriptions(
+            prompts=prompts, observe=self.dispatcher.observe, metrics=self.metrics
+        )
         self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
         intake = Intake(
             lambda: self.dispatcher.catalogue,
-            TokenRatios(),
+            ratios,
             self.metrics,
             max_body_bytes=settings.max_body_bytes,
         )
@@ -118,7 +125,11 @@ class App:
         )
         self.metrics.read_from(
             lambda: readings(
-                core, len(self.source.problems), self.certificates, self.dispatcher.now()
+                core,
+                len(self.source.problems),
+                self.certificates,
+                self.dispatcher.now(),
+                self.caches.readings(),
             )
         )
 
@@ -130,6 +141,7 @@ class App:
             self.dispatcher.run(),
             self.source.run(),
             self.scraper.run(),
+            self.caches.run(),
             sample_lag(self.metrics.event_loop_lag_s),
         ]
 
@@ -182,6 +194,7 @@ class App:
         self.scraper.watch(
             {e.endpoint_id: pool.metrics_path for pool in fleet.pools for e in pool.endpoints}
         )
+        self.caches.watch(fleet)
         self.health.fleet_applied(fleet)
 
     def _debug(self) -> bytes:
@@ -198,6 +211,7 @@ class App:
             },
             configuration=self.source.debug(),
             requests=self.metrics.requests(),
+            caches=self.caches.debug(),
         )
 
 

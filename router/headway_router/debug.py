@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from headway_core.facts import EndpointId
 from headway_core.policy import Pool
 from headway_core.router import Router
 from headway_core.stats import PoolStats
@@ -16,13 +17,16 @@ def debug_page(
     process: Mapping[str, object],
     configuration: Mapping[str, object],
     requests: Mapping[str, Mapping[str, int]],
+    caches: Mapping[EndpointId, Mapping[str, object]],
 ) -> bytes:
-    """``process``, ``configuration`` and ``requests`` (by pool, then outcome) appear as given."""
+    """``process``, ``configuration``, ``requests`` (by pool, then outcome) and ``caches`` (that are
+    followed by KV events) appear as given."""
     stats = core.stats(now)
     page = {
         "process": process,
         "configuration": configuration,
         "requests": requests,
+        "caches": caches,
         "leases_outstanding": core.leases_outstanding,
         "held": core.held,
         "ignored_events": core.ignored_events,

@@ -9,9 +9,10 @@ from uuid import uuid4
 from headway_core.events import Cancelled, Event, Failed, Finished, FirstToken
 from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.outcomes import Held, Outcome, Placed, Shed
-from headway_core.policy import Fleet
+from headway_core.policy import Fleet, PrefixAffinity
 from headway_core.router import Router
 from headway_router.catalogue import Catalogue
+from headway_router.kv_events.prompts import Prompts
 from headway_router.metric_table import FirstTokenOutcome
 from headway_router.metrics import Metrics
 
@@ -41,11 +42,20 @@ class _Open:
 class Dispatcher:
     """The one caller of the core in this process.
 
-    ``clock`` gives seconds that never go back.
+    ``clock`` gives seconds that never go back.  ``prompts`` remembers what is sent to pools whose
+    caches are followed by KV events.
     """
 
-    def __init__(self, core: Router, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        core: Router,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        prompts: Prompts | None = None,
+    ) -> None:
         self._core = core
+        self._prompts = prompts
+        self._followed_models: dict[str, str] = {}
         self._metrics = metrics
         self._clock = clock
         self._open: dict[str, _Open] = {}
@@ -69,6 +79,11 @@ class Dispatcher:
 
     def apply(self, fleet: Fleet) -> None:
         self._catalogue = Catalogue(fleet, applied_s=int(time()))
+        self._followed_models = {
+            pool.name: pool.model
+            for pool in fleet.pools
+            if pool.policy.prefix_affinity is PrefixAffinity.PRECISE
+        }
         self._settle_all(self._core.apply(fleet, self._clock()))
 
     def place(self, request: InferenceRequest, settle: Settle) -> Outcome:
@@ -89,6 +104,9 @@ class Dispatcher:
             )
             if isinstance(outcome, Placed):
                 opened.endpoint_id = decision.endpoint_id
+            model = self._followed_models.get(decision.pool)
+            if model is not None and self._prompts is not None:
+                self._prompts.sent(model, request)
         self._metrics.outcome(outcome, prompt_tokens=request.prompt_tokens)
         self._set_timer(now)
         return outcome
@@ -102,6 +120,10 @@ class Dispatcher:
                 opened = self._open.pop(event.request_id, None)
                 if opened is None or opened.is_released:
                     return
+                if isinstance(event, Finished) and self._prompts is not None:
+                    self._prompts.ended(
+                        event.request_id, self._clock(), has_first_token=opened.has_first_token
+                    )
                 if isinstance(event, Cancelled):
                     self._metrics.cancelled(opened.pool)
         self._tell(event)

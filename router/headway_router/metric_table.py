@@ -10,6 +10,12 @@ from enum import StrEnum
 
 from headway_core.outcomes import Reason, ShedReason
 from headway_router.errors import RejectReason
+from headway_router.kv_events.outcomes import (
+    BatchOutcome,
+    CacheKnowledge,
+    ResetReason,
+    StoredOutcome,
+)
 
 
 class Kind(StrEnum):
@@ -207,6 +213,30 @@ TABLE: tuple[Row, ...] = (
         Kind.HISTOGRAM,
         "Duration of a successful scrape, request and parsing.",
         buckets=_SCRAPE_BUCKETS_S,
+    ),
+    Row(
+        "headway_caches",
+        Kind.READING,
+        "Endpoints of pools with prefix mode Precise; all but `exact` have the mirror only.",
+        {"pool": POOL, "knowledge": CacheKnowledge},
+    ),
+    Row(
+        "headway_kv_batches_total",
+        Kind.COUNTER,
+        "Batches of KV events, by how they came.",
+        {"outcome": BatchOutcome},
+    ),
+    Row(
+        "headway_kv_stored_blocks_total",
+        Kind.COUNTER,
+        "Blocks that engines told they stored, by what they were joined to.",
+        {"outcome": StoredOutcome},
+    ),
+    Row(
+        "headway_kv_resets_total",
+        Kind.COUNTER,
+        "Times that all an engine had told was forgotten, by reason.",
+        {"reason": ResetReason},
     ),
     Row(
         "headway_config_reloads_total",

@@ -21,6 +21,7 @@ from headway_core.outcomes import Held, Outcome, Placed, Reason, Shed
 from headway_router.counts import Count, Counts
 from headway_router.durations import Durations, DurationsCollector
 from headway_router.errors import RejectReason
+from headway_router.kv_events.outcomes import CacheKnowledge
 from headway_router.metric_table import (
     TABLE,
     EndpointCondition,
@@ -50,6 +51,8 @@ class Readings:
     certificate_problems: int | None = None
     """None: no TLS, as the next."""
     certificate_expires_s: float | None = None
+    caches: Mapping[tuple[str, CacheKnowledge], int] = field(default_factory=dict)
+    """By pool and by what is known of them."""
 
 
 class Metrics:
@@ -69,6 +72,9 @@ class Metrics:
         self._scrapes = self._counter("headway_scrapes_total")
         self._reloads = self._counter("headway_config_reloads_total")
         self._certificate_reloads = self._counter("headway_certificate_reloads_total")
+        self.kv_batches = self._counter("headway_kv_batches_total")
+        self.kv_stored_blocks = self._counter("headway_kv_stored_blocks_total")
+        self.kv_resets = self._counter("headway_kv_resets_total")
         self._placed: dict[tuple[str, Reason], tuple[Count, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
@@ -203,6 +209,7 @@ class _ReadingsCollector(Collector):
         yield _reading("headway_held_requests", _by_pool(now.held))
         yield _reading("headway_endpoints", now.endpoints.items())
         yield _reading("headway_endpoints_stale", _by_pool(now.stale_endpoints))
+        yield _reading("headway_caches", now.caches.items())
         yield _reading("headway_config_problems", [((), now.config_problems)])
         yield _reading("headway_certificate_problems", _if_known(now.certificate_problems))
         expires_s = _if_known(now.certificate_expires_s)

@@ -1,15 +1,22 @@
 """Sums up the core's state for the gauges."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from headway_core.router import Router
 from headway_router.certificates import Certificates
+from headway_router.kv_events.outcomes import CacheKnowledge
 from headway_router.metric_table import EndpointCondition
 from headway_router.metrics import Readings
 
 
 def readings(
-    core: Router, config_problems: int, certificates: Certificates | None, now: float
+    core: Router,
+    config_problems: int,
+    certificates: Certificates | None,
+    now: float,
+    caches: Mapping[tuple[str, CacheKnowledge], int] = MappingProxyType({}),
 ) -> Readings:
     """O(endpoints): once for each page of metrics."""
     stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
@@ -31,4 +38,5 @@ def readings(
         config_problems=config_problems,
         certificate_problems=None if certificates is None else int(certificates.problem != ""),
         certificate_expires_s=None if certificates is None else certificates.pair().expires_s,
+        caches=caches,
     )

@@ -171,13 +171,13 @@ CASES: dict[str, Case] = {
         problem="InferencePool is not supported by this version of Headway",
         allowed="ModelPool",
     ),
-    "a prefix mode of a later version": Case(
+    "an unknown prefix mode": Case(
         old="    - name: demo\n",
-        new="    - name: demo\n  strategy: {affinity: {prefix: {mode: Precise}}}\n",
+        new="    - name: demo\n  strategy: {affinity: {prefix: {mode: Exact}}}\n",
         line=23,
         field="spec.strategy.affinity.prefix.mode",
-        problem="Precise is not supported by this version of Headway",
-        allowed="Approximate or Disabled",
+        problem="'Exact' is not allowed",
+        allowed="Approximate, Precise or Disabled",
     ),
     "a missing field": Case(
         old="  model:\n    name: tiny\n",

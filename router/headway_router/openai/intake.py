@@ -49,6 +49,7 @@ class Accepted:
 class _Prompt:
     tokens: int
     blocks: tuple[int, ...] = ()
+    estimated_from_bytes: int | None = None
 
 
 class Intake:
@@ -128,9 +129,11 @@ class Intake:
             return _Prompt(0)
         canonical = content.after(name.model, name.adapter or "", salt)
         tokens = content.tokens
+        blocks = block_hashes(canonical)
         if tokens is None:
-            tokens = self._estimate(name, len(canonical))
-        return _Prompt(tokens, block_hashes(canonical))
+            size = len(canonical)
+            return _Prompt(self._estimate(name, size), blocks, size)
+        return _Prompt(tokens, blocks)
 
     def _estimate(self, name: ModelName, size: int) -> int:
         return round(size * self._ratios.tokens_per_byte(name.model))
@@ -151,6 +154,7 @@ class Intake:
             prompt_tokens=prompt.tokens,
             blocks=prompt.blocks,
             block_tokens=BLOCK_TOKENS,
+            content_bytes=prompt.estimated_from_bytes,
             adapter=name.adapter,
             tenant=head.tenant,
             slo=head.slo,

@@ -48,10 +48,15 @@ async def metric(session: aiohttp.ClientSession, url: str, name: str, **labels: 
 
 
 async def start_engines(
-    children: Children, model: str, count: int, dilation: float = 1.0, max_num_seqs: int = 256
+    children: Children,
+    model: str,
+    count: int,
+    dilation: float = 1.0,
+    max_num_seqs: int = 256,
+    **flags: object,
 ) -> list[Engine]:
     """Engines of the profile "tiny"; they start at the same time."""
-    command = headway("engine", port=0, control_port=0, served_model_name=model)
+    command = headway("engine", port=0, control_port=0, served_model_name=model, **flags)
     command += [f"--dilation={dilation}", f"--max-num-seqs={max_num_seqs}"]
     command += ["--enable-prompt-tokens-details"]
     names = [f"{model}-{number}" for number in range(count)]

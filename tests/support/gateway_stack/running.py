@@ -15,6 +15,7 @@ from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import start_envoy
 from headway_cli.demo.processes import Children
 from headway_cli.demo.programs import ready_routers
+from headway_core.policy import PrefixAffinity
 from headway_router.envoy import BodyMode, Gateway, RouterTls, UpstreamPool, bootstrap
 
 
@@ -28,6 +29,7 @@ async def running_stack(
     router_tls: RouterTls | None = None,
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
+    prefix_mode: PrefixAffinity | None = None,
     **router_flags: object,
 ) -> AsyncIterator[Stack]:
     """One pool per model of the engines, which go on when the stack has ended.
@@ -35,6 +37,8 @@ async def running_stack(
     ``routers`` are commands, of so many ``processes`` each.
     """
     config = _write_config(folder, engines, slo_ttft_ms)
+    if prefix_mode is not None:
+        _write_policy(config, engines, prefix_mode)
     async with (
         Children(folder) as children,
         aiohttp.ClientSession(
@@ -103,6 +107,19 @@ def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | No
         # JSON is YAML.
         (config / f"{model}.yaml").write_text(json.dumps(document))
     return config
+
+
+def _write_policy(config: Path, engines: Sequence[Engine], prefix_mode: PrefixAffinity) -> None:
+    document = {
+        "apiVersion": "headway.dev/v1alpha1",
+        "kind": "RoutingPolicy",
+        "metadata": {"name": "all"},
+        "spec": {
+            "targetRefs": [{"name": model} for model in _models(engines)],
+            "strategy": {"affinity": {"prefix": {"mode": prefix_mode}}},
+        },
+    }
+    (config / "policy.yaml").write_text(json.dumps(document))
 
 
 def _models(engines: Sequence[Engine]) -> list[str]:
