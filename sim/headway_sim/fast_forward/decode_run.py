@@ -42,7 +42,9 @@ class DecodeRun:
             return 0
         c = self._half_difference
         b = self._first - c
-        steps = min(most, int(2 * limit_fs / (b + sqrt(b * b + 4 * c * limit_fs))))
+        # Where steps get shorter (tables are noisy), the root may lie beyond the last of them.
+        root = sqrt(max(0.0, b * b + 4 * c * limit_fs))
+        steps = min(most, int(2 * limit_fs / (b + root)))
         while steps < most and self.length_fs(steps + 1) < limit_fs:
             steps += 1
         while steps > 0 and self.length_fs(steps) >= limit_fs:
