@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headway_sim.content import Contents, SizeEstimate
-from headway_sim.engine import Engine, EngineRequest, RequestFinished, TokenEmitted
+from headway_sim.engine import EngineRequest, RequestFinished, TokenEmitted
 from headway_sim.engine.config import EngineConfig
+from headway_sim.fast_forward import FastEngine
 from headway_sim.kernel import NS_PER_S, ns
 from headway_sim.profiles.constants import Constants
 from headway_sim.profiles.profile import EngineProfile
@@ -41,7 +42,7 @@ class Replayed:
 
 
 def replay(
-    run: MeasuredRun, profile: EngineProfile, build: BuildEngine = Engine
+    run: MeasuredRun, profile: EngineProfile, build: BuildEngine = FastEngine
 ) -> tuple[Replayed, ...]:
     """``profile`` is of the run's deployment; the run's settings are applied here."""
     limits: dict[str, Any] = dict(run.engine)
