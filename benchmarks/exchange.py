@@ -20,6 +20,7 @@ import aiohttp
 import orjson
 
 from benchmarks.bodies import chats
+from benchmarks.engines import engines
 from benchmarks.machine import cpu_s, rss_mib
 from headway_cli.demo.fleet import headway
 from headway_cli.demo.gateway import Envoy, start_envoy
@@ -193,37 +194,12 @@ async def _behind_envoy(
     )
     config = bootstrap(gateway)
     port = int(addresses[0].rpartition(":")[2])
-    config["static_resources"]["listeners"].append(_engines(port))
+    config["static_resources"]["listeners"].append(engines(port))
     with TemporaryDirectory(
         dir=folder
     ) as own:  # Each Envoy tells its address in a file of its own.
         async with Children(Path(own)) as children:
             yield await start_envoy(children, Path(own), config)
-
-
-def _engines(port: int) -> dict[str, Any]:
-    """An Envoy listener that answers every request at once."""
-    answer = {"status": 200, "body": {"inline_string": '{"choices":[]}'}}
-    routes = [{"match": {"prefix": "/"}, "direct_response": answer}]
-    manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager"
-        ".v3.HttpConnectionManager",
-        "stat_prefix": "engines",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        "http_filters": [
-            {
-                "name": "router",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-                },
-            }
-        ],
-    }
-    return {
-        "name": "engines",
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-    }
 
 
 async def _load(envoy: Envoy, server: Server, size: int, requests: int) -> dict[str, float]:

@@ -45,15 +45,37 @@ class PrefixCache(Protocol[_Hit]):
     def publish(self, at_ns: int) -> list[EngineEvent]: ...
 
 
-class KvCache:
+class Bookkeeping:
+    """What a KV cache notes in the sequences that it serves, and what it has yet to tell."""
+
+    def __init__(self, block_tokens: int) -> None:
+        self._block_tokens = block_tokens
+        self._unpublished: list[Callable[..., EngineEvent]] = []
+
+    def publish(self, at_ns: int) -> list[EngineEvent]:
+        """What changed since the last call, in order, as told at ``at_ns``."""
+        events = [event(at_ns=at_ns) for event in self._unpublished]
+        self._unpublished.clear()
+        return events
+
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self._block_tokens)
+
+    def _count_registered(self, sequence: Sequence, blocks: int) -> None:
+        sequence.registered = blocks
+        sequence.next_full = (
+            (blocks + 1) * self._block_tokens if blocks < sequence.hashable_blocks else NEVER
+        )
+
+
+class KvCache(Bookkeeping):
     """Block tables over a pool.  All lengths are in tokens unless they say blocks."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self._block_tokens = config.block_tokens
+        super().__init__(config.block_tokens)
         self._pool = BlockPool(
             config.num_blocks, unhashed_free_to_front=config.unhashed_free_to_front
         )
-        self._unpublished: list[Callable[..., EngineEvent]] = []
 
     @property
     def pool(self) -> BlockPool:
@@ -125,21 +147,6 @@ class KvCache:
         if cleared:
             self._unpublished.append(KvCleared)
         return cleared
-
-    def publish(self, at_ns: int) -> list[EngineEvent]:
-        """What changed since the last call, in order, as told at ``at_ns``."""
-        events = [event(at_ns=at_ns) for event in self._unpublished]
-        self._unpublished.clear()
-        return events
-
-    def _blocks(self, tokens: int) -> int:
-        return -(-tokens // self._block_tokens)
-
-    def _count_registered(self, sequence: Sequence, blocks: int) -> None:
-        sequence.registered = blocks
-        sequence.next_full = (
-            (blocks + 1) * self._block_tokens if blocks < sequence.hashable_blocks else NEVER
-        )
 
     def _take(self, sequence: Sequence, count: int) -> None:
         taken, evicted = self._pool.take(count)

@@ -1,29 +1,28 @@
 """Which blocks each request holds, counted: `headway_sim.engine.kv_cache` over extents."""
 
-from collections.abc import Callable
 from functools import partial
 
 from headway_sim.engine.config import EngineConfig
-from headway_sim.engine.facts import EngineEvent, KvCleared, KvRemoved, KvStored
-from headway_sim.engine.sequence import NEVER, Sequence
+from headway_sim.engine.facts import KvCleared, KvRemoved, KvStored
+from headway_sim.engine.kv_cache import Bookkeeping
+from headway_sim.engine.sequence import Sequence
 from headway_sim.fast_forward.extents import ExtentPool
 from headway_sim.fast_forward.runs import Hit, Table
 
 
-class ExtentCache:
+class ExtentCache(Bookkeeping):
     """Block tables over a pool of extents.  All lengths are in tokens unless they say blocks."""
 
     def __init__(self, config: EngineConfig, *, tells: bool) -> None:
         """``tells``: make events of what is stored and evicted."""
+        super().__init__(config.block_tokens)
         self.tells = tells
         self.refused: Hit | None = None
         """What the request that was refused last would have found."""
-        self._block_tokens = config.block_tokens
         self._pool = ExtentPool(
             config.num_blocks, unhashed_free_to_front=config.unhashed_free_to_front
         )
         self._tables: dict[Sequence, Table] = {}
-        self._unpublished: list[Callable[..., EngineEvent]] = []
 
     @property
     def pool(self) -> ExtentPool:
@@ -125,21 +124,6 @@ class ExtentCache:
         if cleared and self.tells:
             self._unpublished.append(KvCleared)
         return cleared
-
-    def publish(self, at_ns: int) -> list[EngineEvent]:
-        """What changed since the last call, in order, as told at ``at_ns``."""
-        events = [event(at_ns=at_ns) for event in self._unpublished]
-        self._unpublished.clear()
-        return events
-
-    def _blocks(self, tokens: int) -> int:
-        return -(-tokens // self._block_tokens)
-
-    def _count_registered(self, sequence: Sequence, blocks: int) -> None:
-        sequence.registered = blocks
-        sequence.next_full = (
-            (blocks + 1) * self._block_tokens if blocks < sequence.hashable_blocks else NEVER
-        )
 
     def _take(self, sequence: Sequence, count: int) -> None:
         self.take(count)
