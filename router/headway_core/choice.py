@@ -41,10 +41,6 @@ class Prospect:
     requests_per_weight: float
     """(requests there + this one) / weight."""
 
-    @property
-    def ttft_order(self) -> tuple[float, float]:
-        return (self.candidate.ttft_s, self.last_used)
-
 
 def choose_affine(
     prospects: Sequence[Prospect], affinity_probability: float
@@ -52,7 +48,13 @@ def choose_affine(
     """Pick for a request with a prefix; ``prospects`` is not empty."""
     affine = min(
         prospects,
-        key=lambda p: (-p.own_hit_tokens, not p.is_paired, p.requests_per_weight, *p.ttft_order),
+        key=lambda p: (
+            -p.own_hit_tokens,
+            not p.is_paired,
+            p.requests_per_weight,
+            p.candidate.ttft_s,
+            p.last_used,
+        ),
     )
     probability = affine.candidate.slo_probability
     if probability is not None and probability >= affinity_probability:
@@ -65,7 +67,9 @@ def choose_balanced(
     prospects: Sequence[Prospect], affinity_probability: float
 ) -> tuple[Prospect, Reason]:
     """Pick for a request without a prefix; ``prospects`` is not empty."""
-    emptiest = min(prospects, key=lambda p: (p.requests_per_weight, *p.ttft_order))
+    emptiest = min(
+        prospects, key=lambda p: (p.requests_per_weight, p.candidate.ttft_s, p.last_used)
+    )
     quickest = _quickest(prospects)
     probability = emptiest.candidate.slo_probability
     if probability is not None:

@@ -25,8 +25,8 @@ class Dispatching:
 
     def fits(self, endpoint_id: EndpointId, tokens: float, now: float) -> bool:
         """May the engine get so much now, or must it wait its turn in the held queue?"""
-        state, record = self._state, self._state.endpoints[endpoint_id]
-        load = state.ledger.load(endpoint_id)
+        state, record = self._state, self._state.endpoints.records[endpoint_id]
+        load = state.ledger.loads[endpoint_id]
         return fits(load, tokens, record.endpoint.capacity, state.foreign_waiting(record, now))
 
     def dispatch(self, tracked: Tracked, now: float) -> Placed:
@@ -102,7 +102,7 @@ class Dispatching:
         """
         state, request, left = self._state, tracked.request, sent.endpoint_id
         sent.was_moved = True
-        if endpoint_id not in state.endpoints:
+        if endpoint_id not in state.endpoints.records:
             return
         state.ledger.move(sent.lease, endpoint_id, sent.work, now)
         sent.endpoint_id = endpoint_id
@@ -117,7 +117,7 @@ class Dispatching:
     def _settle_load(self, endpoint_id: EndpointId) -> None:
         """Its load has changed; one of an endpoint that is gone is kept no longer than needed."""
         self._state.reindex(endpoint_id)
-        if endpoint_id not in self._state.endpoints:
+        if endpoint_id not in self._state.endpoints.records:
             self._state.ledger.drop(endpoint_id)
 
     def _prefill_bound_s(self, endpoint_id: EndpointId, work_ahead: Work) -> float:
@@ -125,7 +125,7 @@ class Dispatching:
 
         Where first tokens are seen this is only a net for lost ones, and waits longer.
         """
-        seconds = self._state.latency[endpoint_id].prefill_s(work_ahead)
+        seconds = self._state.latency.endpoints[endpoint_id].prefill_s(work_ahead)
         if self._first_token_share > 0.5:
             return _LOST_TAP_FACTOR * seconds + _LOST_TAP_S
         return seconds
@@ -147,4 +147,4 @@ class Dispatching:
             found = state.by_requests.least(1, lambda e: e != chosen)
         else:
             found = sorted(e for e in subset if e in serving and e != chosen)
-        return min(found, key=lambda e: state.ledger.load(e).leases, default=None)
+        return min(found, key=lambda e: state.ledger.loads[e].leases, default=None)

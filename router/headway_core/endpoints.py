@@ -32,28 +32,19 @@ class PoolEndpoints:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._records: dict[EndpointId, EndpointRecord] = {}
+        self.records: dict[EndpointId, EndpointRecord] = {}
+        """To read."""
         self._rings: dict[Role, DualRing] = {}
         self._uses = count(1)
-        self._serving: frozenset[EndpointId] = frozenset()
-        self._latest_scrape: float | None = None
-
-    def __contains__(self, endpoint_id: EndpointId) -> bool:
-        return endpoint_id in self._records
-
-    def __getitem__(self, endpoint_id: EndpointId) -> EndpointRecord:
-        return self._records[endpoint_id]
-
-    def __iter__(self) -> Iterator[EndpointRecord]:
-        return iter(self._records.values())
-
-    @property
-    def serving(self) -> frozenset[EndpointId]:
+        self.serving: frozenset[EndpointId] = frozenset()
         """Who may get new requests: ready and reachable ones.
 
         If none is reachable, all ready ones: a router that cannot scrape must not stop traffic.
         """
-        return self._serving
+        self._latest_scrape: float | None = None
+
+    def __iter__(self) -> Iterator[EndpointRecord]:
+        return iter(self.records.values())
 
     def ring(self, role: Role) -> DualRing | None:
         """The ring of the endpoints that are ready, reachable or not; None where there are none."""
@@ -64,25 +55,25 @@ class PoolEndpoints:
     ) -> tuple[list[EndpointRecord], list[EndpointRecord]]:
         """Take over the fleet's list; returns who joined and who is gone."""
         wanted = {e.endpoint_id: e for e in endpoints}
-        gone = [r for i, r in self._records.items() if i not in wanted]
-        joined_at = now if self._records else None
+        gone = [r for i, r in self.records.items() if i not in wanted]
+        joined_at = now if self.records else None
         for record in gone:
-            del self._records[record.endpoint.endpoint_id]
+            del self.records[record.endpoint.endpoint_id]
         joined = []
         for endpoint_id, endpoint in wanted.items():
-            if record_ := self._records.get(endpoint_id):
+            if record_ := self.records.get(endpoint_id):
                 record_.endpoint = endpoint
             else:
                 # Unused endpoints come before used ones, among themselves in random order.
                 record = EndpointRecord(endpoint, joined_at, self._rng.random() - 1)
-                self._records[endpoint_id] = record
+                self.records[endpoint_id] = record
                 joined.append(record)
         self.refresh(now)
         return joined, gone
 
     def refresh(self, now: float) -> None:
         """Bring rings and ``serving`` up to date; rebuilds a ring only if a weight changed."""
-        ready = [r for r in self._records.values() if r.endpoint.state is EndpointState.READY]
+        ready = [r for r in self.records.values() if r.endpoint.state is EndpointState.READY]
         for role in Role:
             weights = {
                 r.endpoint.endpoint_id: r.endpoint.weight * _share(r, now)
@@ -95,30 +86,30 @@ class PoolEndpoints:
             elif ring is None or ring.weights != weights:
                 self._rings[role] = DualRing(weights)
         reachable = frozenset(r.endpoint.endpoint_id for r in ready if r.is_reachable)
-        self._serving = reachable or frozenset(r.endpoint.endpoint_id for r in ready)
+        self.serving = reachable or frozenset(r.endpoint.endpoint_id for r in ready)
 
     def next_warm_step(self, now: float) -> float | None:
         """When the weight of a warming endpoint rises next."""
         steps = [
             r.joined + step
-            for r in self._records.values()
+            for r in self.records.values()
             if r.joined is not None and (step := next_step_s(now - r.joined)) is not None
         ]
         return min(steps, default=None)
 
     def is_warming(self, endpoint_id: EndpointId, now: float) -> bool:
-        return _share(self._records[endpoint_id], now) < 1
+        return _share(self.records[endpoint_id], now) < 1
 
     def scraped(
         self, endpoint_id: EndpointId, view: EngineView, foreign_waiting: int, now: float
     ) -> None:
-        record = self._records[endpoint_id]
+        record = self.records[endpoint_id]
         record.view, record.scraped, record.foreign_waiting = view, now, foreign_waiting
         self._latest_scrape = now
 
     def set_reachable(self, endpoint_id: EndpointId, is_reachable: bool, now: float) -> bool:
         """False: that is known already."""
-        record = self._records[endpoint_id]
+        record = self.records[endpoint_id]
         if record.is_reachable == is_reachable:
             return False
         record.is_reachable = is_reachable
@@ -131,7 +122,7 @@ class PoolEndpoints:
 
     def used(self, endpoint_id: EndpointId) -> float:
         """Mark as most recently used; returns the new order."""
-        self._records[endpoint_id].last_used = order = float(next(self._uses))
+        self.records[endpoint_id].last_used = order = float(next(self._uses))
         return order
 
 

@@ -6,6 +6,7 @@ The time of an event is the ``now`` with which it is observed.
 from dataclasses import dataclass
 
 from headway_core.facts import EndpointId, EngineView
+from headway_core.values import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Unreachable:
     endpoint_id: EndpointId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FirstToken:
     """The first token of a response passed the gateway.
 
@@ -44,21 +45,21 @@ class UsageReported:
     cached_tokens: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """The exchange ended: the response is complete or the client has gone."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failed:
     """The exchange ended without a response from the engine."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cancelled:
     """The client left before there was an answer, possibly while the request was held."""
 

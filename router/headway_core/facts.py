@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headway_core.values import value
+
 EndpointId = str
 """``address:port``: what the gateway dials, and what the endpoint-picker protocol names."""
 
@@ -38,7 +40,7 @@ class Slo:
         return self.ttft_s + self.ttft_s_per_1k_tokens * prompt_tokens / 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class InferenceRequest:
     """One request, as far as it can be known without a tokenizer.
 

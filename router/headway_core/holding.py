@@ -72,7 +72,7 @@ class Holding:
         self.discard(tracked)
         place.hit_tokens = hit_tokens
         place.work = prefill_work(tracked.request.prompt_tokens, hit_tokens)
-        place.prefill_s = state.latency[place.endpoint_id].prefill_s(place.work)
+        place.prefill_s = state.latency.endpoints[place.endpoint_id].prefill_s(place.work)
         tracked.held = place
         self._add(tracked)
         return True

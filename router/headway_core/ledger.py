@@ -4,6 +4,7 @@ A lease has two parts.  Its prefill part is what delays the next request's first
 with the first token, or when that is believed to have come.  The rest ends with the exchange.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from headway_core.estimate.work import NO_WORK, Work
@@ -28,23 +29,16 @@ class Ledger:
     """The leases of one pool.  Loads of endpoints that are gone stay until the last is returned."""
 
     def __init__(self) -> None:
-        self._loads: dict[EndpointId, Load] = {}
+        self.loads: defaultdict[EndpointId, Load] = defaultdict(Load)
+        """To read."""
         self._holder: dict[int, EndpointId] = {}
 
     @property
     def outstanding(self) -> int:
         return len(self._holder)
 
-    def load(self, endpoint_id: EndpointId) -> Load:
-        """The endpoint's load, to read."""
-        try:
-            return self._loads[endpoint_id]
-        except KeyError:
-            load = self._loads[endpoint_id] = Load()
-            return load
-
     def charge(self, lease: Lease, endpoint_id: EndpointId, work: Work, now: float) -> None:
-        load = self.load(endpoint_id)
+        load = self.loads[endpoint_id]
         if not load.unprefilled:
             load.progress_since = now
         load.leases += 1
@@ -57,7 +51,7 @@ class Ledger:
         endpoint_id = self._holder.get(lease_id)
         if endpoint_id is None:
             return False
-        load = self._loads[endpoint_id]
+        load = self.loads[endpoint_id]
         if lease_id not in load.unprefilled:
             return False
         if lease_id == next(iter(load.unprefilled)):
@@ -77,11 +71,11 @@ class Ledger:
         endpoint_id = self._holder.pop(lease_id, None)
         if endpoint_id is None:
             return False
-        self._loads[endpoint_id].leases -= 1
+        self.loads[endpoint_id].leases -= 1
         return True
 
     def drop(self, endpoint_id: EndpointId) -> None:
         """Forget an endpoint that is gone, once nothing is charged to it."""
-        load = self._loads.get(endpoint_id)
+        load = self.loads.get(endpoint_id)
         if load is not None and not load.leases:
-            del self._loads[endpoint_id]
+            del self.loads[endpoint_id]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headway_core.facts import EndpointId, Role
+from headway_core.values import value
 
 
 class Reason(StrEnum):
@@ -34,7 +35,7 @@ class ShedReason(StrEnum):
     QUEUE_TIMEOUT = "queue-timeout"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Candidate:
     """One endpoint that was considered, and what it was predicted to cost.
 
@@ -50,7 +51,7 @@ class Candidate:
     """P(TTFT <= SLO); None: the request has no SLO."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """Why the request goes where it goes; read by logs, metrics, `explain` and the simulator."""
 
@@ -64,10 +65,13 @@ class Decision:
 
     @property
     def chosen(self) -> Candidate:
-        return next(c for c in self.candidates if c.endpoint_id == self.endpoint_id)
+        for candidate in self.candidates:
+            if candidate.endpoint_id == self.endpoint_id:
+                return candidate
+        raise ValueError(f"{self.endpoint_id!r} is not among the candidates")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lease:
     """A charge on an endpoint, taken in the step that picked it and returned exactly once."""
 
@@ -77,7 +81,7 @@ class Lease:
     prefill_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Leg:
     """One engine's part in a request.  Disaggregation adds a second."""
 
@@ -86,7 +90,7 @@ class Leg:
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Placed:
     request_id: str
     decision: Decision
@@ -97,7 +101,7 @@ class Placed:
     """``X-Vllm-Priority`` for the engine; None: leave it to the engine."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Held:
     """The request waits in the router; a later outcome settles it by ``deadline_s``."""
 

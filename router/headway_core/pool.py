@@ -128,7 +128,11 @@ class PoolRouter:
     def usage(self, tracked: Tracked, cached_tokens: int | None) -> None:
         """What the engine says it found in its cache, against the prediction."""
         sent = tracked.dispatched
-        if sent is None or cached_tokens is None or sent.endpoint_id not in self.state.endpoints:
+        if (
+            sent is None
+            or cached_tokens is None
+            or sent.endpoint_id not in self.state.endpoints.records
+        ):
             return
         if sent.hit_tokens and not sent.was_moved:
             self.state.mirror.learn(sent.endpoint_id, sent.hit_tokens, cached_tokens)
@@ -160,7 +164,7 @@ class PoolRouter:
 
     def scraped(self, endpoint_id: EndpointId, view: EngineView, now: float) -> None:
         state = self.state
-        ours = len(state.ledger.load(endpoint_id).unprefilled)
+        ours = len(state.ledger.loads[endpoint_id].unprefilled)
         state.endpoints.scraped(endpoint_id, view, max(0, (view.waiting or 0) - ours), now)
         if view.kv_cache_tokens is not None:
             state.mirror.resize(endpoint_id, view.kv_cache_tokens)

@@ -81,16 +81,16 @@ class PoolState:
 
     def backlog_s(self, endpoint_id: EndpointId) -> float:
         """Seconds of prefill work dispatched or held there."""
-        work = self.ledger.load(endpoint_id).work.plus(self.queues[endpoint_id].work)
-        return self.latency[endpoint_id].work_s(work)
+        work = self.ledger.loads[endpoint_id].work.plus(self.queues[endpoint_id].work)
+        return self.latency.endpoints[endpoint_id].work_s(work)
 
     def engine_work_ahead(self, endpoint_id: EndpointId, now: float) -> Work:
         """Dispatched work that is not prefilled yet, less what the engine has done of the first."""
-        load = self.ledger.load(endpoint_id)
+        load = self.ledger.loads[endpoint_id]
         if not load.unprefilled:
             return NO_WORK
         first = next(iter(load.unprefilled.values()))
-        first_s = self.latency[endpoint_id].work_s(first)
+        first_s = self.latency.endpoints[endpoint_id].work_s(first)
         share = min(1.0, (now - load.progress_since) / first_s) if first_s > 0 else 1.0
         return load.work.minus(Work(first.tokens * share, first.pairs * share))
 
@@ -111,9 +111,9 @@ class PoolState:
         """Bring the least-loaded indexes up to date after a change of that endpoint's load."""
         if endpoint_id not in self._indexed:
             return
-        used = self.endpoints[endpoint_id].last_used
-        load, queue = self.ledger.load(endpoint_id), self.queues[endpoint_id]
-        law = self.latency[endpoint_id]
+        used = self.endpoints.records[endpoint_id].last_used
+        load, queue = self.ledger.loads[endpoint_id], self.queues[endpoint_id]
+        law = self.latency.endpoints[endpoint_id]
         backlog_s = law.work_s(load.work.plus(queue.work) if queue.size else load.work)
         self.by_backlog.update(endpoint_id, law.tier, backlog_s, used)
         self.by_requests.update(endpoint_id, law.tier, load.leases + queue.size, used)

@@ -4,7 +4,6 @@ O(candidates), never O(endpoints), unless the policy asks for all or the gateway
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from headway_core.choice import Prospect
 from headway_core.estimate.latency import EndpointLatency
@@ -15,6 +14,7 @@ from headway_core.outcomes import Candidate
 from headway_core.policy import CandidateSet
 from headway_core.pool_state import PoolState
 from headway_core.tracking import Tracked
+from headway_core.values import value
 
 HOLDERS = 8
 """Of the endpoints with the longest hit so many are compared by backlog."""
@@ -24,7 +24,7 @@ SUBSET_SCAN = 64
 """A gateway's subset up to this size is looked at as a whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Choices:
     """Who may be chosen; ``ids`` is empty if nobody may serve."""
 
@@ -33,6 +33,8 @@ class Choices:
     """Those that the rings name."""
     key_blocks: int = 0
     """How much of the prompt was hashed for that; a hit below it is shared by too many to count."""
+    longest_hit_blocks: int | None = None
+    """The longest predicted hit in the pool; None: not looked up yet."""
 
 
 def choices(state: PoolState, request: InferenceRequest, now: float) -> Choices:
@@ -49,14 +51,16 @@ def choices(state: PoolState, request: InferenceRequest, now: float) -> Choices:
         return Choices(())
     depth = state.ladder.depth(request.blocks, request.block_tokens)
     pair = ring.pair(request.blocks[depth - 1], None if len(allowed) == len(ring) else allowed)
+    longest = state.mirror.longest_run(request.blocks)
     if policy.candidates is CandidateSet.ALL:
-        return Choices((*pair, *sorted(allowed.difference(pair))), pair, depth)
+        return Choices((*pair, *sorted(allowed.difference(pair))), pair, depth, longest)
     found = list(pair)
     if policy.candidates is CandidateSet.PAIR_PLUS and state.endpoints.any_fresh(
         now, policy.stale_after_s
     ):
-        found += _extras(state, request, allowed, depth, now)
-    return Choices(tuple(dict.fromkeys(found)), pair, depth)
+        deepest = request.blocks[longest - 1] if longest >= depth else None
+        found += _extras(state, deepest, allowed, now)
+    return Choices(tuple(dict.fromkeys(found)), pair, depth, longest)
 
 
 def _balanced(
@@ -73,25 +77,22 @@ def _balanced(
 
 
 def _extras(
-    state: PoolState,
-    request: InferenceRequest,
-    allowed: frozenset[EndpointId],
-    key_blocks: int,
-    now: float,
+    state: PoolState, deepest: int | None, allowed: frozenset[EndpointId], now: float
 ) -> list[EndpointId]:
-    """The least backlog of each kind, and the longest predicted hit, where the view is fresh."""
-    endpoints = state.endpoints
+    """The least backlog of each kind, and the longest predicted hit, where the view is fresh.
+
+    ``deepest``: the last block of that hit; None: it is too short to count.
+    """
+    records = state.endpoints.records
     fresh_since = now - state.pool.policy.stale_after_s
 
     def is_fresh(endpoint_id: EndpointId) -> bool:
-        scraped = endpoints[endpoint_id].scraped
+        scraped = records[endpoint_id].scraped
         return scraped is not None and scraped > fresh_since and endpoint_id in allowed
 
     found = state.by_backlog.least(1, is_fresh, tries=FRESH_TRIES)
-    run = state.mirror.longest_run(request.blocks)
-    if run >= key_blocks:
-        holders = state.mirror.holders(request.blocks[run - 1], HOLDERS)
-        fresh = [holder for holder in holders if is_fresh(holder)]
+    if deepest is not None:
+        fresh = [e for e in state.mirror.holders(deepest, HOLDERS) if is_fresh(e)]
         if fresh:
             found.append(min(fresh, key=state.by_backlog.backlog))
     return found
@@ -124,11 +125,15 @@ def assess(state: PoolState, tracked: Tracked, among: Choices, now: float) -> li
     blocks = request.blocks if state.has_prefix(request) else ()
     order = state.pool.policy.flow_control.order
     cold = prefill_work(prompt_tokens, 0)
-    longest = state.mirror.longest_run(blocks)
+    longest = among.longest_hit_blocks
+    if longest is None:
+        longest = state.mirror.longest_run(blocks)
+    records, laws = state.endpoints.records, state.latency.endpoints
+    loads, queues = state.ledger.loads, state.queues
     prospects = []
     for endpoint_id in among.ids:
-        record, law = state.endpoints[endpoint_id], state.latency[endpoint_id]
-        load, held = state.ledger.load(endpoint_id), state.queues[endpoint_id]
+        record, law = records[endpoint_id], laws[endpoint_id]
+        load, held = loads[endpoint_id], queues[endpoint_id]
         work, hit_tokens, is_own = cold, 0, True
         if longest and (hit_blocks := state.mirror.hit_blocks(endpoint_id, blocks, longest)):
             hit_tokens = _tokens(request, hit_blocks)

@@ -76,7 +76,7 @@ class Router:
     def leases_at(self, endpoint_id: EndpointId) -> int:
         """Leases charged to one endpoint, in all pools that have it."""
         pools = self._by_endpoint.get(endpoint_id, ())
-        return sum(pool.state.ledger.load(endpoint_id).leases for pool in pools)
+        return sum(pool.state.ledger.loads[endpoint_id].leases for pool in pools)
 
     def stats(self, now: float) -> Mapping[str, PoolStats]:
         """What is known of each pool, by name: for metrics, debug pages and reports."""

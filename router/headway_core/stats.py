@@ -49,8 +49,8 @@ def pool_stats(state: PoolState, now: float) -> PoolStats:
 
 
 def _endpoint_stats(state: PoolState, endpoint_id: EndpointId, now: float) -> EndpointStats:
-    record = state.endpoints[endpoint_id]
-    load, view = state.ledger.load(endpoint_id), record.view
+    record = state.endpoints.records[endpoint_id]
+    load, view = state.ledger.loads[endpoint_id], record.view
     return EndpointStats(
         endpoint_id=endpoint_id,
         name=record.endpoint.name,
@@ -64,12 +64,12 @@ def _endpoint_stats(state: PoolState, endpoint_id: EndpointId, now: float) -> En
         waiting=view.waiting if view else None,
         running=view.running if view else None,
         kv_usage=view.kv_usage if view else None,
-        correction=state.latency[endpoint_id].correction,
+        correction=state.latency.endpoints[endpoint_id].correction,
     )
 
 
 def _state(state: PoolState, endpoint_id: EndpointId, now: float) -> str:
-    record = state.endpoints[endpoint_id]
+    record = state.endpoints.records[endpoint_id]
     if record.endpoint.state is EndpointState.DRAINING:
         return "draining"
     if not record.is_reachable:

@@ -42,7 +42,7 @@ def test_one_that_stays_keeps_what_is_known_and_takes_what_is_declared() -> None
     endpoints = pool_endpoints("a")
     endpoints.scraped("a", EngineView(waiting=3), 2, 0.5)
     apply(endpoints, an_endpoint("a", weight=2.0), now=1.0)
-    record = endpoints["a"]
+    record = endpoints.records["a"]
     assert (record.endpoint.weight, record.foreign_waiting) == (2.0, 2)
     assert weights(endpoints) == {"a": 2.0}
 
@@ -97,16 +97,16 @@ def test_a_pool_that_comes_back_from_zero_has_nothing_to_protect() -> None:
 
 def test_a_view_is_fresh_for_so_long() -> None:
     endpoints = pool_endpoints("a")
-    assert not endpoints["a"].is_fresh(0.0, 5.0)
+    assert not endpoints.records["a"].is_fresh(0.0, 5.0)
     assert not endpoints.any_fresh(0.0, 5.0)
     endpoints.scraped("a", EngineView(), 0, 1.0)
-    assert endpoints["a"].is_fresh(5.9, 5.0)
+    assert endpoints.records["a"].is_fresh(5.9, 5.0)
     assert endpoints.any_fresh(5.9, 5.0)
-    assert not endpoints["a"].is_fresh(6.0, 5.0)
+    assert not endpoints.records["a"].is_fresh(6.0, 5.0)
 
 
 def test_unused_ones_come_before_used_ones() -> None:
     endpoints = pool_endpoints("a", "b")
     used = endpoints.used("a")
-    assert endpoints["b"].last_used < used == endpoints["a"].last_used
+    assert endpoints.records["b"].last_used < used == endpoints.records["a"].last_used
     assert endpoints.used("b") > used

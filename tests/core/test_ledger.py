@@ -24,17 +24,17 @@ def charged(**works: int) -> Ledger:
 
 def test_a_charge_is_on_its_endpoint_until_it_is_returned() -> None:
     ledger = charged(first=100)
-    assert ledger.load("a").work.tokens == 100
+    assert ledger.loads["a"].work.tokens == 100
     assert ledger.release(1, 9.0)
-    assert ledger.load("a").leases == ledger.outstanding == 0
-    assert ledger.load("a").work == NO_WORK
+    assert ledger.loads["a"].leases == ledger.outstanding == 0
+    assert ledger.loads["a"].work == NO_WORK
 
 
 def test_a_first_token_ends_the_prefill_part_only() -> None:
     ledger = charged(first=100, second=30)
     assert ledger.prefilled(1, 9.0)
-    assert ledger.load("a").work.tokens == 30
-    assert ledger.load("a").leases == 2
+    assert ledger.loads["a"].work.tokens == 30
+    assert ledger.loads["a"].leases == 2
 
 
 @pytest.mark.parametrize("lease_id", [1, 99], ids=["returned before", "never taken"])
@@ -43,44 +43,44 @@ def test_a_lease_is_returned_once(lease_id: int) -> None:
     ledger.release(1, 9.0)
     assert not ledger.release(lease_id, 9.0)
     assert not ledger.prefilled(lease_id, 9.0)
-    assert ledger.load("a").leases == 0
+    assert ledger.loads["a"].leases == 0
 
 
 def test_a_prefill_part_ends_once() -> None:
     ledger = charged(first=100, second=30)
     ledger.prefilled(1, 9.0)
     assert not ledger.prefilled(1, 9.0)
-    assert ledger.load("a").work.tokens == 30
+    assert ledger.loads["a"].work.tokens == 30
 
 
 def test_a_charge_follows_to_another_endpoint() -> None:
     ledger = charged(first=100)
     ledger.move(a_lease(1), "b", Work(100, 0), 9.0)
-    assert (ledger.load("a").leases, ledger.load("b").leases) == (0, 1)
-    assert ledger.load("b").work.tokens == 100
+    assert (ledger.loads["a"].leases, ledger.loads["b"].leases) == (0, 1)
+    assert ledger.loads["b"].work.tokens == 100
     assert ledger.outstanding == 1
 
 
 def test_the_engine_begins_the_next_prompt_when_the_first_has_its_token() -> None:
     ledger = charged(first=100, second=30)
-    assert ledger.load("a").progress_since == 1.0
+    assert ledger.loads["a"].progress_since == 1.0
     ledger.prefilled(1, 9.0)
-    assert ledger.load("a").progress_since == 9.0
+    assert ledger.loads["a"].progress_since == 9.0
 
 
 def test_a_prompt_that_leaves_the_back_of_the_queue_does_not_restart_the_first() -> None:
     ledger = charged(first=100, second=30)
     ledger.release(2, 9.0)
-    assert ledger.load("a").progress_since == 1.0
+    assert ledger.loads["a"].progress_since == 1.0
 
 
 def test_a_load_is_forgotten_only_when_nothing_is_charged() -> None:
     ledger = charged(first=100)
     ledger.drop("a")
-    assert ledger.load("a").leases == 1
+    assert ledger.loads["a"].leases == 1
     ledger.release(1, 9.0)
     ledger.drop("a")
-    assert "a" not in ledger._loads
+    assert "a" not in ledger.loads
 
 
 class Charges(RuleBasedStateMachine):
@@ -133,7 +133,7 @@ class Charges(RuleBasedStateMachine):
             waiting = {
                 lease: self.unprefilled[lease] for lease in here if lease in self.unprefilled
             }
-            load = self.ledger.load(endpoint)
+            load = self.ledger.loads[endpoint]
             assert load.leases == len(here)
             assert load.unprefilled.keys() == waiting.keys()
             assert load.work == Work(sum(waiting.values()), sum(waiting.values()))

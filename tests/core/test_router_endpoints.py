@@ -137,7 +137,7 @@ def test_leases_on_one_that_is_gone_come_back_and_leave_nothing() -> None:
     router.observe(FirstToken(request.request_id), 0.2)
     router.observe(Finished(request.request_id), 0.3)
     assert router.leases_outstanding == 0
-    assert router._pools["default/m"].state.ledger._loads.keys() <= {"b"}
+    assert router._pools["default/m"].state.ledger.loads.keys() <= {"b"}
 
 
 def test_an_answer_from_elsewhere_after_the_chosen_one_is_gone_moves_the_charge() -> None:
@@ -148,7 +148,7 @@ def test_an_answer_from_elsewhere_after_the_chosen_one_is_gone_moves_the_charge(
     router.observe(FirstToken(request.request_id, "b"), 0.2)
     assert router.leases_at("b") == 1
     router.observe(Finished(request.request_id), 0.3)
-    assert router._pools["default/m"].state.ledger._loads.keys() <= {"b"}
+    assert router._pools["default/m"].state.ledger.loads.keys() <= {"b"}
 
 
 def test_a_draining_one_gets_nothing_new_but_its_queue_is_served() -> None:

@@ -292,7 +292,7 @@ class RouterUnderRandomEvents(RuleBasedStateMachine):
                 for t in here
                 if t.dispatched and t.dispatched.endpoint_id == endpoint_id
             ]
-            load = state.ledger.load(endpoint_id)
+            load = state.ledger.loads[endpoint_id]
             assert load.leases == len(sent)
             waiting = [s for s in sent if s.lease.lease_id in load.unprefilled]
             assert load.work.tokens == sum(s.work.tokens for s in waiting)

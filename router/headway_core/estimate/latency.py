@@ -65,11 +65,12 @@ class LatencyModel:
 
     def __init__(self) -> None:
         self._tiers: dict[_Kind, Tier] = {}
-        self._known: dict[EndpointId, EndpointLatency] = {}
+        self.endpoints: dict[EndpointId, EndpointLatency] = {}
+        """To read."""
 
     def follow(self, endpoints: Iterable[Endpoint]) -> None:
         """Know exactly these; one that was known and is as it was keeps what was learned."""
-        before, self._known = self._known, {}
+        before, self.endpoints = self.endpoints, {}
         kinds = set()
         for endpoint in endpoints:
             kind = _kind(endpoint)
@@ -82,14 +83,14 @@ class LatencyModel:
             known = before.get(endpoint.endpoint_id)
             if known is None or known.tier is not tier:
                 known = EndpointLatency(tier)
-            self._known[endpoint.endpoint_id] = known
+            self.endpoints[endpoint.endpoint_id] = known
         unused = [kind for kind in self._tiers if kind not in kinds]
         for kind in unused[: max(0, len(self._tiers) - REMEMBERED_TIERS)]:
             del self._tiers[kind]
 
     def learn(self, endpoint_id: EndpointId, work: Work, observed_s: float) -> None:
         """A first token came ``observed_s`` after dispatch, with that work up to and in it."""
-        known = self._known.get(endpoint_id)
+        known = self.endpoints.get(endpoint_id)
         if known is None:
             return
         tier = known.tier
@@ -99,15 +100,9 @@ class LatencyModel:
         if tier.rate.learn(work, observed_s):
             # What was measured against the wrong law says nothing about the new one.
             tier.residuals = Residuals()
-            for other in self._known.values():
+            for other in self.endpoints.values():
                 if other.tier is tier:
                     other.correction = 1.0
-
-    def __contains__(self, endpoint_id: EndpointId) -> bool:
-        return endpoint_id in self._known
-
-    def __getitem__(self, endpoint_id: EndpointId) -> EndpointLatency:
-        return self._known[endpoint_id]
 
 
 def _kind(endpoint: Endpoint) -> _Kind:

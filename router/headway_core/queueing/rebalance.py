@@ -49,7 +49,7 @@ def _may_move(entry: Tracked) -> bool:
 
 def _worst(state: PoolState, source: EndpointId, now: float) -> list[tuple[Tracked, float]]:
     """The last of the order that may move, with their predicted TTFT, the very last first."""
-    queue, law = state.queues[source], state.latency[source]
+    queue, law = state.queues[source], state.latency.endpoints[source]
     found: list[tuple[Tracked, float]] = []
     ends_with = state.engine_work_ahead(source, now).plus(queue.work)
     for entry in reversed(queue.in_order(state.pool.policy.flow_control.order, now)):
@@ -74,4 +74,4 @@ def _best(state: PoolState, entry: Tracked, taken: set[EndpointId], now: float) 
     if entry.held is not None:
         ids += [c.endpoint_id for c in entry.held.decision.candidates if may_take(c.endpoint_id)]
     prospects = assess(state, entry, Choices(tuple(dict.fromkeys(ids))), now)
-    return min(prospects, key=lambda p: p.ttft_order, default=None)
+    return min(prospects, key=lambda p: (p.candidate.ttft_s, p.last_used), default=None)

@@ -95,8 +95,8 @@ def _headers(headers: Any) -> dict[str, str]:
     """Those that the router reads: decoding all of them costs more than placing the request."""
     found: dict[str, str] = {}
     for header in headers.headers:
-        name = header.key.lower()
-        if name in READ:
+        name = header.key
+        if name in READ or (not name.islower() and (name := name.lower()) in READ):
             value = _value(header)
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from headway_router.errors import RejectReason, RequestRejected
 from headway_router.extproc.messages import (
+    Body,
     BodyMode,
     Continue,
     Part,
@@ -33,7 +34,7 @@ class Flow(ABC):
     """Collects the body and says how each message and the decision are answered."""
 
     def __init__(self) -> None:
-        self.chunks: list[bytes] = []
+        self.chunks: list[Body] = []
         self.is_complete = False
         """The request can be decided."""
         self.may_be_truncated = False
@@ -41,7 +42,7 @@ class Flow(ABC):
         self._has_trailers = False
 
     @property
-    def body(self) -> bytes:
+    def body(self) -> Body:
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
     def body_was_read(self) -> None:  # noqa: B027  # most modes send the body back
@@ -153,7 +154,7 @@ class Stream(Flow):
     def answer(self, route: Route, body: bytes | None) -> list[Reply]:
         length = None if body is None else len(body)
         if body is None and len(self.chunks) > 1:
-            body = self.body
+            body = b"".join(self.chunks)
         return [Route(Part.REQUEST_BODY, route.target, route.request_id, body, length)]
 
 
@@ -185,17 +186,17 @@ def echo(mode: BodyMode, body: bytes, end_of_stream: bool) -> Reply:
     return Continue(Part.RESPONSE_BODY)
 
 
-def _pieces(chunks: Sequence[bytes]) -> Iterator[bytes]:
+def _pieces(chunks: Sequence[Body]) -> Iterator[bytes]:
     """The same bytes in pieces of at most ``CHUNK_BYTES``; one empty piece of an empty body."""
     if not any(chunks):
         yield b""
     for chunk in chunks:
         if len(chunk) <= CHUNK_BYTES:
             if chunk:
-                yield chunk
+                yield bytes(chunk)
         else:
             for start in range(0, len(chunk), CHUNK_BYTES):
-                yield chunk[start : start + CHUNK_BYTES]
+                yield bytes(chunk[start : start + CHUNK_BYTES])
 
 
 def _no_trailers() -> RequestRejected:

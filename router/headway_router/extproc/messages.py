@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 
 from headway_core.events import Event
 from headway_core.facts import EndpointId, InferenceRequest
+from headway_core.values import value
 from headway_router.errors import RejectReason
 
 
@@ -40,11 +41,14 @@ class ProtocolConfig:
     """The body is sent without waiting for the answer to the headers."""
 
 
+Body = bytes | memoryview
+"""A part of the message that it came in, or bytes: long prompts are not copied to be looked at."""
+
 Subset = tuple[str, ...]
 """Addresses that the gateway allows, with or without a port; empty: none of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestHeaders:
     headers: Mapping[str, str]
     """Names in lower case; a repeated header's values joined by commas."""
@@ -52,9 +56,9 @@ class RequestHeaders:
     subset: Subset | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestBody:
-    body: bytes
+    body: Body
     end_of_stream: bool = True
     subset: Subset | None = None
 
@@ -64,13 +68,13 @@ class RequestTrailers:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseHeaders:
     status: int | None = None
     end_of_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Upstream:
     """What the gateway says of the server that responds.  None: it does not say."""
 
@@ -79,7 +83,7 @@ class Upstream:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseBody:
     body: bytes
     end_of_stream: bool = False
@@ -101,7 +105,7 @@ Message = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Received:
     """A message, and what the gateway says of the whole stream (in its first message only)."""
 
@@ -118,7 +122,7 @@ class Continue:
     part: Part
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Target:
     """Where requests go; the same value for many of them."""
 
@@ -128,7 +132,7 @@ class Target:
     vllm_priority: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Route:
     """Send the request to ``target``; the answer to its headers, or to its body."""
 
@@ -148,7 +152,7 @@ class ReplaceBody:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StreamedChunk:
     """A piece of a body whose chunks are not answered one for one (FULL_DUPLEX_STREAMED)."""
 
@@ -173,14 +177,14 @@ class Immediate:
 Reply = Continue | Route | ReplaceBody | StreamedChunk | Immediate
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """Ask the core; ``Session.resume`` takes each of its outcomes."""
 
     request: InferenceRequest
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report:
     """Tell the core."""
 

@@ -104,16 +104,16 @@ class Exchange:
         replies: list[bytes] = []
         for item in step:
             match item:
+                case Place(request):
+                    replies += self._place(request)
+                case Report(event):
+                    self._processor.dispatcher.observe(event)
                 case Route() | Continue() | ReplaceBody() | StreamedChunk():
                     replies.append(self._encode(item))
                 case Immediate():
                     self._count(item)
                     self.is_over = True
                     replies.append(self._encode(item))
-                case Place(request):
-                    replies += self._place(request)
-                case Report(event):
-                    self._processor.dispatcher.observe(event)
                 case EngineRefused(request_id):
                     self._processor.dispatcher.engine_refused(request_id)
                 case Abandoned():

@@ -1,9 +1,9 @@
 """Reads and writes the protobufs that are large or many, without building their objects.
 
-A request's body is sliced out of its message, which spares a copy.  An answer with a destination
-is fifteen nested messages; built as such it takes 30 us, as bytes 4.  The numbers are those of
-``envoy/service/ext_proc/v3/external_processor.proto`` and ``envoy/config/core/v3/base.proto``; a
-test reads the result back with Envoy's own classes.
+A request's body is looked at inside its message, which spares two copies.  An answer with a
+destination is fifteen nested messages; built as such it takes 30 us, as bytes 4.  The numbers are
+those of ``envoy/service/ext_proc/v3/external_processor.proto`` and
+``envoy/config/core/v3/base.proto``; a test reads the result back with Envoy's own classes.
 """
 
 from functools import lru_cache
@@ -54,7 +54,7 @@ _STRUCT_VALUE = 5
 """Of Value."""
 
 
-def request_body(message: bytes) -> tuple[bytes, bool] | None:
+def request_body(message: bytes) -> tuple[memoryview, bool] | None:
     """Body and end of stream of a ProcessingRequest in the form that gateways send.
 
     None: it has another form, or is none; a full parser will tell.
@@ -70,7 +70,7 @@ def request_body(message: bytes) -> tuple[bytes, bool] | None:
     rest = message[end:]
     if end > size or rest not in (b"", _END_OF_STREAM):
         return None
-    return message[at:end], bool(rest)
+    return memoryview(message)[at:end], bool(rest)
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -7,11 +7,11 @@ that goes on begins with the content of its past.
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import orjson
 from xxhash import xxh3_128_digest
 
+from headway_core.values import value
 from headway_router.openai.fields import (
     missing,
     optional_list,
@@ -24,6 +24,8 @@ from headway_router.openai.shapes import Shape
 
 Json = Mapping[str, object]
 
+_TOO_LONG_TO_JOIN = 2**15
+"""Bytes."""
 _RECORD = b"\x1e"
 _FIELD = b"\x1f"
 _TOKEN_ID = "I"
@@ -33,17 +35,25 @@ _CALL_PARTS = frozenset({"tool_use", "thinking", "redacted_thinking", "refusal",
 """Parts without media, which reach the prompt as text."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Content:
     """``tokens`` is the prompt's length where the client sent token ids; None: an estimate."""
 
     pieces: Sequence[bytes]
-    """Records, each behind its separator; pieces, as prompts are too long to be copied twice."""
+    """Records, each behind its separator; pieces, as prompts are too long to be copied often."""
     tokens: int | None = None
 
-    def after(self, *head: str) -> bytes:
-        """All of it as bytes, behind what else tells prompts apart (model, adapter, salt)."""
-        return b"".join((_FIELD.join([h.encode() for h in head]), *self.pieces))
+    def after(self, *head: str) -> list[bytes]:
+        """All of it, behind what else tells prompts apart (model, adapter, salt).
+
+        One part, or three where one piece is so long that joining it would cost more.
+        """
+        pieces = [_FIELD.join([h.encode() for h in head]), *self.pieces]
+        longest = max(pieces, key=len)
+        if len(longest) < _TOO_LONG_TO_JOIN:
+            return [b"".join(pieces)]
+        at = pieces.index(longest)
+        return [b"".join(pieces[:at]), longest, b"".join(pieces[at + 1 :])]
 
 
 def content_of(shape: Shape, body: Json) -> Content | None:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from headway_core.facts import Slo
+from headway_core.values import value
 from headway_router.errors import RejectReason, RequestRejected
 from headway_router.openai.shapes import Shape, is_models_list, shape_of
 
@@ -18,7 +18,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Head:
     method: str = "POST"
     path: str = ""

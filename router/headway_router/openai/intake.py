@@ -1,12 +1,12 @@
 """From headers and body to the request that the core places, and the body that the engine gets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 
 import orjson
 
 from headway_core.facts import EndpointId, InferenceRequest
+from headway_core.values import value
 from headway_router.catalogue import Catalogue, ModelName
 from headway_router.errors import RejectReason, RequestRejected
 from headway_router.metric_table import Phase
@@ -37,7 +37,7 @@ _OUTPUT_LIMITS = {
 _ANY_MODEL = ModelName("")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """``body`` is what to send instead of the client's bytes; None: those, untouched."""
 
@@ -45,7 +45,7 @@ class Accepted:
     body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Prompt:
     tokens: int
     blocks: tuple[int, ...] = ()
@@ -80,7 +80,11 @@ class Intake:
         return self._request(request_id, head, allowed, "", _ANY_MODEL, _Prompt(0))
 
     def with_body(
-        self, request_id: str, head: Head, allowed: frozenset[EndpointId] | None, raw: bytes
+        self,
+        request_id: str,
+        head: Head,
+        allowed: frozenset[EndpointId] | None,
+        raw: bytes | memoryview,
     ) -> Accepted:
         """Raises: RequestRejected."""
         if len(raw) > self.max_body_bytes:
@@ -101,7 +105,7 @@ class Intake:
         request_id: str,
         head: Head,
         allowed: frozenset[EndpointId] | None,
-        raw: bytes,
+        raw: bytes | memoryview,
         body: object,
     ) -> Accepted:
         if not isinstance(body, dict):
@@ -131,7 +135,7 @@ class Intake:
         tokens = content.tokens
         blocks = block_hashes(canonical)
         if tokens is None:
-            size = len(canonical)
+            size = sum(map(len, canonical))
             return _Prompt(self._estimate(name, size), blocks, size)
         return _Prompt(tokens, blocks)
 
@@ -164,14 +168,14 @@ class Intake:
         )
 
 
-def _parsed(head: Head, raw: bytes) -> object:
+def _parsed(head: Head, raw: bytes | memoryview) -> object:
     """The body as JSON; None: it is none, and no engine will take it for JSON.
 
     An engine may parse what this parser refuses (UTF-16, NaN), so a body that may be JSON to an
     engine is never let through unread.
     """
     is_prompt = head.shape is not Shape.OTHER
-    if not raw or raw.isspace():
+    if not raw or (bytes(raw[:1]).isspace() and bytes(raw).isspace()):
         if is_prompt:
             raise RequestRejected(
                 RejectReason.EMPTY_BODY, "the body is empty, a JSON object is needed"
@@ -191,8 +195,13 @@ def _parsed(head: Head, raw: bytes) -> object:
 
 
 def _output_limit(shape: Shape, body: dict[str, object]) -> int | None:
-    limits = [optional_count(body, name) for name in _OUTPUT_LIMITS.get(shape, ())]
-    return next((limit for limit in limits if limit is not None), None)
+    """The first of the shape's limits that is there; each of them must be one."""
+    found = None
+    for name in _OUTPUT_LIMITS.get(shape, ()):
+        if name in body:
+            limit = optional_count(body, name)
+            found = limit if found is None else found
+    return found
 
 
 def _too_deep() -> RequestRejected:

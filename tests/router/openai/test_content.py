@@ -13,7 +13,7 @@ from headway_router.openai.shapes import Shape, is_models_list, shape_of
 def canonical(shape: Shape, raw: str) -> bytes:
     content = content_of(shape, orjson.loads(raw))
     assert content is not None
-    return content.after("m")
+    return b"".join(content.after("m"))
 
 
 @pytest.mark.parametrize(
@@ -145,28 +145,40 @@ def test_a_conversation_begins_with_its_past(turns: list[str], more: str) -> Non
     past = content_of(Shape.CHAT, {"messages": messages})
     present = content_of(Shape.CHAT, {"messages": longer})
     assert past is not None and present is not None
-    assert present.after("m").startswith(past.after("m"))
+    assert b"".join(present.after("m")).startswith(b"".join(past.after("m")))
 
 
 @given(st.binary(max_size=5 * BLOCK_BYTES), st.binary(max_size=2 * BLOCK_BYTES))
 def test_blocks_of_a_prefix_are_a_prefix_of_the_blocks(content: bytes, more: bytes) -> None:
-    blocks = block_hashes(content)
+    blocks = block_hashes([content])
     assert len(blocks) == len(content) // BLOCK_BYTES
-    assert block_hashes(content + more)[: len(blocks)] == blocks
+    assert block_hashes([content + more])[: len(blocks)] == blocks
+
+
+@given(st.lists(st.binary(max_size=3 * BLOCK_BYTES)))
+def test_where_content_is_cut_does_not_matter(parts: list[bytes]) -> None:
+    assert block_hashes(parts) == block_hashes([b"".join(parts)])
+
+
+def test_a_piece_that_is_too_long_to_join_is_where_it_was() -> None:
+    turns = [{"role": "user", "content": text * 2**15} for text in ("a", "b", "a")]
+    content = content_of(Shape.CHAT, {"messages": turns})
+    assert content is not None
+    assert b"".join(content.after("m")) == b"".join([b"m", *content.pieces])
 
 
 @given(st.integers(0, 3 * BLOCK_BYTES - 1))
 def test_a_changed_byte_changes_its_block_and_all_after_it(at: int) -> None:
     content = bytes(4 * BLOCK_BYTES)
     changed = content[:at] + b"\x01" + content[at + 1 :]
-    pairs = list(zip(block_hashes(content), block_hashes(changed), strict=True))
+    pairs = list(zip(block_hashes([content]), block_hashes([changed]), strict=True))
     first = at // BLOCK_BYTES
     assert all(a == b for a, b in pairs[:first])
     assert all(a != b for a, b in pairs[first:])
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    assert [f"{h:016x}" for h in block_hashes(bytes(2048))] == [
+    assert [f"{h:016x}" for h in block_hashes([bytes(2048)])] == [
         "de5f15ab6daf7941",
         "47702e3544197caa",
     ]
