@@ -2,7 +2,7 @@
 
 from headway_core.admission import fits
 from headway_core.estimate.work import Work
-from headway_core.facts import EndpointId, Role
+from headway_core.facts import EndpointId, InferenceRequest, Role
 from headway_core.outcomes import Candidate, Decision, Lease, Leg, Placed
 from headway_core.pool_state import PoolState
 from headway_core.timers import Timers
@@ -59,7 +59,7 @@ class Dispatching:
             request_id=tracked.request_id,
             decision=place.decision,
             legs=(Leg(Role.BOTH, endpoint_id, lease),),
-            fallback_id=self._fallback(tracked, place.decision),
+            fallback_id=self.fallback(request, place.decision),
             vllm_priority=tracked.slo_class.vllm_priority,
         )
 
@@ -130,12 +130,12 @@ class Dispatching:
             return _LOST_TAP_FACTOR * seconds + _LOST_TAP_S
         return seconds
 
-    def _fallback(self, tracked: Tracked, decision: Decision) -> EndpointId | None:
+    def fallback(self, request: InferenceRequest, decision: Decision) -> EndpointId | None:
         """Where the gateway may try again once: the second best, at no charge."""
         state, chosen = self._state, decision.endpoint_id
         if state.pool.policy.max_attempts < 2:
             return None
-        serving, subset = state.endpoints.serving, tracked.request.allowed_endpoints
+        serving, subset = state.endpoints.serving, request.allowed_endpoints
         best: Candidate | None = None
         for other in decision.candidates:
             # While the request was held a candidate may have gone.

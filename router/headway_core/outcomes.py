@@ -120,3 +120,26 @@ class Shed:
 
 
 Outcome = Placed | Held | Shed
+
+
+class Course(StrEnum):
+    """What would become of a request."""
+
+    PLACE = "place"
+    HOLD = "hold"
+    """It would join the queue of its endpoint; and go at once, if the first turn there is its."""
+    SHED = "shed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What ``place`` would do with a request that arrived now; nothing was reserved."""
+
+    course: Course
+    decision: Decision | None = None
+    """None: there was nobody to choose from."""
+    fallback_id: EndpointId | None = None
+    vllm_priority: int | None = None
+    shed_reason: ShedReason | None = None
+    """Of `Course.SHED`, as the next."""
+    retry_after_s: float | None = None

@@ -8,7 +8,7 @@ from headway_core.dispatching import Dispatching
 from headway_core.endpoints import PoolEndpoints
 from headway_core.facts import EndpointId, EngineView, InferenceRequest
 from headway_core.holding import Holding, decided, place_at
-from headway_core.outcomes import Held, Outcome, Shed, ShedReason
+from headway_core.outcomes import Course, Decision, Explanation, Held, Outcome, Shed, ShedReason
 from headway_core.policy import Pool, SloClass
 from headway_core.pool_state import PoolState
 from headway_core.prospects import assess, choices
@@ -63,6 +63,9 @@ class PoolRouter:
     def track(self, request: InferenceRequest, sequence: int, now: float) -> Tracked:
         """Resolve class, priority and SLO of a request that arrives now, and count it."""
         self.state.learn_arrival(request)
+        return self._resolved(request, sequence, now)
+
+    def _resolved(self, request: InferenceRequest, sequence: int, now: float) -> Tracked:
         policy = self.pool.policy
         slo_class = _NO_CLASS
         if request.slo_class is not None:
@@ -81,6 +84,45 @@ class PoolRouter:
 
     def route(self, tracked: Tracked, now: float) -> Outcome:
         """Choose for a request that is nowhere yet; dispatch, hold or shed it."""
+        verdict = self._judge(tracked, now)
+        if isinstance(verdict, Shed):
+            return verdict
+        chosen, decision, waits = verdict
+        tracked.held = place_at(chosen, decision)
+        if not waits:
+            return self._dispatching.dispatch(tracked, now)
+        self._holding.hold(tracked, now)
+        answer: Outcome = Held(tracked.request_id, tracked.queue_deadline, decision)
+        # One that goes before those waiting may fit where the next of them does not.
+        for outcome in self._holding.pump(decision.endpoint_id, now):
+            if outcome.request_id == tracked.request_id:
+                answer = outcome
+            else:
+                self._settled.append(outcome)
+        return answer
+
+    def explain(self, request: InferenceRequest, now: float) -> Explanation:
+        """What would become of a request that arrived now."""
+        with self.state.supposing_arrival(request):
+            tracked = self._resolved(request, 0, now)
+            verdict = self._judge(tracked, now)
+            if isinstance(verdict, Shed):
+                return Explanation(
+                    course=Course.SHED,
+                    decision=verdict.decision,
+                    shed_reason=verdict.reason,
+                    retry_after_s=verdict.retry_after_s,
+                )
+            _, decision, waits = verdict
+            return Explanation(
+                course=Course.HOLD if waits else Course.PLACE,
+                decision=decision,
+                fallback_id=self._dispatching.fallback(request, decision),
+                vllm_priority=tracked.slo_class.vllm_priority,
+            )
+
+    def _judge(self, tracked: Tracked, now: float) -> tuple[Prospect, Decision, bool] | Shed:
+        """Who is chosen, why, and whether it must wait there; changes nothing."""
         state, request, policy = self.state, tracked.request, self.pool.policy
         prospects = self._prospects(tracked, now)
         if not prospects:
@@ -104,18 +146,7 @@ class PoolRouter:
         )
         if waits and state.held >= policy.flow_control.max_queued_requests:
             return shed(ShedReason.QUEUE_FULL)
-        tracked.held = place_at(chosen, decision)
-        if not waits:
-            return self._dispatching.dispatch(tracked, now)
-        self._holding.hold(tracked, now)
-        answer: Outcome = Held(tracked.request_id, tracked.queue_deadline, decision)
-        # One that goes before those waiting may fit where the next of them does not.
-        for outcome in self._holding.pump(endpoint_id, now):
-            if outcome.request_id == tracked.request_id:
-                answer = outcome
-            else:
-                self._settled.append(outcome)
-        return answer
+        return chosen, decision, waits
 
     def first_token(self, tracked: Tracked, served_by: EndpointId | None, now: float) -> None:
         sent = tracked.dispatched

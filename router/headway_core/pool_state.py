@@ -1,5 +1,8 @@
 """Everything that is known of one pool, in one place: what the rules read and events change."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from headway_core.affinity.ladder import Ladder
 from headway_core.backlog import LeastBacklog
 from headway_core.endpoints import EndpointRecord, PoolEndpoints
@@ -69,6 +72,23 @@ class PoolState:
         ring = self.endpoints.ring(Role.BOTH)
         if ring is not None and self.has_prefix(request):
             self.ladder.record(request.blocks, request.block_tokens, len(ring))
+        self._count_typical(request)
+
+    @contextmanager
+    def supposing_arrival(self, request: InferenceRequest) -> Iterator[None]:
+        """As ``learn_arrival``, but nothing of it is left after the block."""
+        ring, typical = self.endpoints.ring(Role.BOTH), self._typical_tokens
+        with ExitStack() as supposed:
+            if ring is not None and self.has_prefix(request):
+                blocks, block_tokens = request.blocks, request.block_tokens
+                supposed.enter_context(self.ladder.supposing(blocks, block_tokens, len(ring)))
+            self._count_typical(request)
+            try:
+                yield
+            finally:
+                self._typical_tokens = typical
+
+    def _count_typical(self, request: InferenceRequest) -> None:
         typical = self._typical_tokens
         if typical is None:
             typical = float(request.prompt_tokens)

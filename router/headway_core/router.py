@@ -25,7 +25,7 @@ from headway_core.events import (
     UsageReported,
 )
 from headway_core.facts import EndpointId, InferenceRequest
-from headway_core.outcomes import Outcome, Shed, ShedReason
+from headway_core.outcomes import Course, Explanation, Outcome, Shed, ShedReason
 from headway_core.policy import Fleet
 from headway_core.pool import PoolRouter
 from headway_core.stats import PoolStats, pool_stats
@@ -123,6 +123,16 @@ class Router:
         if not isinstance(outcome, Shed):
             self._tracked[request.request_id] = (pool, tracked)
         return outcome
+
+    def explain(self, request: InferenceRequest, now: float) -> Explanation:
+        """What ``place`` would answer, by the same rules; nothing is reserved or learned.
+
+        ``request_id`` may be that of a request that is open.
+        """
+        pool = self._pool_for(request.requested_model)
+        if pool is None:
+            return Explanation(course=Course.SHED, shed_reason=ShedReason.UNKNOWN_MODEL)
+        return pool.explain(request, max(self._now, now))
 
     def observe(self, event: Event, now: float) -> Sequence[Outcome]:
         """Learn from an event; one about something unknown is counted and ignored."""

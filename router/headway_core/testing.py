@@ -1,11 +1,16 @@
 """Builders for tests: each names only what the test is about."""
 
+from collections import deque
 from collections.abc import Sequence
+from enum import StrEnum
 from itertools import count
 from random import Random
+from typing import Any
 
+from headway_core.affinity.rings import DualRing
 from headway_core.estimate.work import prefill_work
 from headway_core.facts import Capacity, Endpoint, EndpointState, InferenceRequest, Slo
+from headway_core.ledger import Ledger
 from headway_core.outcomes import Candidate, Decision, Reason
 from headway_core.policy import Fleet, Policy, Pool, SloClass
 from headway_core.router import Router
@@ -124,6 +129,45 @@ def a_tracked(
             prefill_s=prefill_s,
         ),
     )
+
+
+_INTERNAL = frozenset(("_heaps", "_rng"))
+"""Of the state what may change without meaning anything."""
+
+
+def snapshot(value: object) -> object:
+    """The state of a core, or of a part of it, to compare with a later one."""
+    return _snapshot(value, {})
+
+
+def _snapshot(value: object, known: dict[int, object]) -> object:
+    """``known``: by id, what was met already."""
+    if id(value) in known:
+        return known[id(value)]
+    match value:
+        case dict():
+            return {key: _snapshot(item, known) for key, item in value.items()}
+        case list() | tuple() | deque():
+            return [_snapshot(item, known) for item in value]
+        case set():
+            return frozenset(value)
+    kind = type(value)
+    if not kind.__module__.startswith("headway_core") or _never_changes(value):
+        return value
+    found: dict[str, Any] = {}
+    known[id(value)] = found
+    names = getattr(kind, "__slots__", None) or vars(value)
+    for name in names:
+        if name not in _INTERNAL:
+            found[name] = _snapshot(getattr(value, name), known)
+    if isinstance(value, Ledger):  # It makes loads of nothing to be read.
+        found["_loads"] = {e: load for e, load in found["_loads"].items() if load["leases"]}
+    return found
+
+
+def _never_changes(value: object) -> bool:
+    parameters = getattr(value, "__dataclass_params__", None)
+    return isinstance(value, StrEnum | DualRing) or (parameters is not None and parameters.frozen)
 
 
 def a_chain(name: int, blocks: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway_core.affinity.ladder import MIN_REQUESTS, WINDOW_REQUESTS, Ladder
-from headway_core.testing import BLOCK_TOKENS, a_chain
+from headway_core.testing import BLOCK_TOKENS, a_chain, snapshot
 
 FIRST_RUNG = 4
 """Blocks of 256 tokens in the first rung of 1,024."""
@@ -118,3 +118,21 @@ def test_the_key_is_a_block_of_the_prompt_whatever_the_block_size(
     for _ in range(MIN_REQUESTS + 1):
         ladder.record(chain, block_tokens, 8)
     assert ladder.key(chain, block_tokens) == chain[-1]
+
+
+@given(
+    before=st.lists(st.integers(0, 6), min_size=1, max_size=30),
+    rounds=st.sampled_from([1, 100]),
+    blocks=st.integers(1, 20),
+)
+def test_what_is_only_supposed_decides_alike_and_leaves_nothing(
+    before: list[int], rounds: int, blocks: int
+) -> None:
+    ladder, asked = Ladder(), a_chain(0, blocks)
+    record(ladder, *(a_chain(name, 20) for _ in range(rounds) for name in before), endpoints=4)
+    state = snapshot(ladder)
+    with ladder.supposing(asked, BLOCK_TOKENS, 4):
+        supposed = key(ladder, asked)
+    assert snapshot(ladder) == state
+    record(ladder, asked, endpoints=4)
+    assert key(ladder, asked) == supposed

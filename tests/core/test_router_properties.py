@@ -22,7 +22,7 @@ from headway_core.events import (
     UsageReported,
 )
 from headway_core.facts import EndpointState, EngineView, Slo
-from headway_core.outcomes import Held, Outcome, Placed, Shed
+from headway_core.outcomes import Course, Explanation, Held, Outcome, Placed, Shed
 from headway_core.policy import (
     CandidateSet,
     Fleet,
@@ -34,7 +34,7 @@ from headway_core.policy import (
     SloClass,
 )
 from headway_core.pool import PoolRouter
-from headway_core.testing import a_chain, a_request, a_router, an_endpoint
+from headway_core.testing import a_chain, a_request, a_router, an_endpoint, snapshot
 
 NAMES = "abcde"
 CLASSES = (
@@ -129,6 +129,21 @@ class RouterUnderRandomEvents(RuleBasedStateMachine):
         if isinstance(outcome, Placed):
             assert outcome.legs[0].endpoint_id == decision.endpoint_id != outcome.fallback_id
 
+    def check_explanation(self, explained: Explanation, outcome: Outcome) -> None:
+        assert explained.decision == outcome.decision
+        match outcome:
+            case Placed(fallback_id=fallback_id, vllm_priority=vllm_priority):
+                # One that joins a queue may be the first whose turn comes.
+                assert explained.course in (Course.PLACE, Course.HOLD)
+                assert explained.vllm_priority == vllm_priority
+                if explained.course is Course.PLACE:
+                    assert explained.fallback_id == fallback_id
+            case Held():
+                assert explained.course is Course.HOLD
+            case Shed(reason=reason, retry_after_s=retry_after_s):
+                assert explained.course is Course.SHED
+                assert (explained.shed_reason, explained.retry_after_s) == (reason, retry_after_s)
+
     # -- what may happen ---------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([0.0, 0.0, 0.01, 0.3, 2.0, 40.0, -1.0]))
@@ -177,7 +192,12 @@ class RouterUnderRandomEvents(RuleBasedStateMachine):
             priority=priority,
             allowed=allowed,
         )
+        looks = self.arrived % 16 == 0  # It takes ten times as long as all the rest.
+        before = snapshot(self.router) if looks else None
+        explained = self.router.explain(request, self.now)
+        assert before is None or snapshot(self.router) == before
         outcome = self.router.place(request, self.now)
+        self.check_explanation(explained, outcome)
         self.arrived += 1
         self.known.append(request.request_id)
         self.check(outcome)

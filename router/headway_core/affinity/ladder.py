@@ -10,7 +10,8 @@ so is passed over by itself.  The rungs are 1,024 x 2^k tokens.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 FIRST_RUNG_TOKENS = 1024
@@ -63,6 +64,27 @@ class Ladder:
                 self._hot.discard(rung)
             elif share_of_fair > 2 and seen >= MIN_REQUESTS:
                 self._hot.add(rung)
+
+    @contextmanager
+    def supposing(self, blocks: Sequence[int], block_tokens: int, endpoints: int) -> Iterator[None]:
+        """As ``record``, but nothing of it is left after the block."""
+        is_full = len(self._window) == WINDOW_REQUESTS
+        before = self._window[0] if is_full else ()
+        touched = {blocks[depth - 1] for depth in _depths(block_tokens) if depth <= len(blocks)}
+        touched.update(before)
+        counts = {rung: self._counts[rung] for rung in touched if rung in self._counts}
+        hot = self._hot & touched
+        self.record(blocks, block_tokens, endpoints)
+        try:
+            yield
+        finally:
+            self._window.pop()
+            if is_full:
+                self._window.appendleft(before)
+            for rung in touched:
+                self._counts.pop(rung, None)
+            self._counts.update(counts)
+            self._hot = (self._hot - touched) | hot
 
     def _forget(self, rungs: Sequence[int]) -> None:
         counts = self._counts
