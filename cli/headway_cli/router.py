@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from headway_api import InvalidDocuments
 from headway_cli import router_processes
 from headway_router import logs
-from headway_router.errors import BadCertificate, CannotListen, InvalidSettings
+from headway_router.errors import BadCertificate, CannotListen, CannotWrite, InvalidSettings
 from headway_router.settings import Settings, parse
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _route(settings: Settings) -> int:
         uvloop.run(app.run(settings, _print_ready))
     except InvalidDocuments as error:
         return _refuse(error.problems)
-    except (BadCertificate, CannotListen) as error:
+    except (BadCertificate, CannotListen, CannotWrite) as error:
         return _refuse([error])
     except Exception:
         logging.getLogger("headway_router").exception("router.crashed")

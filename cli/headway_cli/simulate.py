@@ -6,15 +6,24 @@ import sys
 from pathlib import Path
 
 from headway_cli.simulation_table import rows
+from headway_sim.decision_log import replay
 from headway_sim.errors import SimulatorError
 from headway_sim.report import simulate
 from headway_sim.request_table import write_csv
 from headway_sim.scenario import load
 
+MAX_DIFFERENCES = 10
+"""So many are printed."""
+
 
 def main(arguments: list[str]) -> int:
-    """0: it ran.  2: the scenario, a file that it names, or a flag is not usable."""
-    given = _parser().parse_args(arguments)
+    """0: it ran.  1: a replay differs.  2: a flag, the scenario or its file is not usable."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if (given.scenario is None) == (given.replay is None):
+        parser.error("give either a SCENARIO.yaml or --replay FILE")
+    if given.replay is not None:
+        return _replay(given.replay)
     for path in (given.json, given.csv):
         if path is not None and not path.absolute().parent.is_dir():
             print(f"headway simulate: no such folder: {path.absolute().parent}", file=sys.stderr)
@@ -37,6 +46,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _replay(path: Path) -> int:
+    """0: answered as it was.  1: otherwise.  2: no log to replay."""
+    try:
+        calls, differences = replay(path)
+    except SimulatorError as error:
+        print(f"headway simulate: {error}", file=sys.stderr)
+        return 2
+    for difference in differences[:MAX_DIFFERENCES]:
+        call = difference.call
+        print(f"call {difference.number}, {call.name} at {call.at_s:.6f} s:")
+        print(f"  was      {call.outcomes}\n  would be {difference.answers}")
+    print(f"{calls} calls, {len(differences)} answered otherwise")
+    return 1 if differences else 0
+
+
 def _seed(text: str) -> int:
     seed = int(text)
     if seed < 0:
@@ -49,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="headway simulate",
         description="Run the router core, or a baseline, against simulated engines.",
     )
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO.yaml")
+    parser.add_argument("scenario", type=Path, nargs="?", metavar="SCENARIO.yaml")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="instead: a router's complete decision log, through a core of its own",
+    )
     parser.add_argument("--seed", type=_seed, metavar="N", help="instead of the scenario's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a line per request here")

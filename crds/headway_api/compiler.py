@@ -14,7 +14,7 @@ from headway_api.model_pool import Group, ModelPool
 from headway_api.routing_policy import FlowControlMode, RoutingPolicy, RoutingPolicySpec
 from headway_api.rules import check
 from headway_core.facts import Capacity, Endpoint, Slo
-from headway_core.policy import Fleet, FlowControl, Policy, Pool, SloClass
+from headway_core.policy import Fleet, FlowControl, Observability, Policy, Pool, SloClass
 
 NOTHING_DISCOVERED: Mapping[str, Sequence[Endpoint]] = MappingProxyType({})
 
@@ -72,6 +72,9 @@ def policy(spec: RoutingPolicySpec) -> Policy:
             queue_timeout_s=float(flow.queue_timeout_seconds),
         ),
         max_attempts=spec.resilience.max_attempts,
+        observability=Observability(
+            decision_log_share=spec.observability.decision_log_percent / 100
+        ),
         content_hash=content_hash(spec),
     )
 

@@ -21,7 +21,7 @@ PLANNED_FIELDS: dict[str, dict[str, str]] = {
         "spec.slo": "tpotMs e2eMs percentile",
     },
     "RoutingPolicy": {
-        "spec": "mode disaggregation trafficSplit modelSelection observability",
+        "spec": "mode disaggregation trafficSplit modelSelection",
         "spec.targetRefs[]": "sectionName",
         "spec.strategy": "regime",
         "spec.sloClasses[]": "tpotMs",

@@ -94,6 +94,13 @@ class Resilience(ApiModel):
     """Endpoints that a request may try, one after the other."""
 
 
+class ObservabilitySpec(ApiModel):
+    """What is shown of decisions."""
+
+    decision_log_percent: Annotated[int, Field(ge=0, le=100)] = 1
+    """Of the requests, in the decision log of routers that write one."""
+
+
 class RoutingPolicySpec(ApiModel):
     """How requests to the targeted pools are routed."""
 
@@ -121,6 +128,8 @@ class RoutingPolicySpec(ApiModel):
     """Holding requests in the router."""
     resilience: Resilience = Resilience()
     """What happens when an endpoint fails."""
+    observability: ObservabilitySpec = ObservabilitySpec()
+    """What is shown of decisions."""
 
 
 class RoutingPolicy(Resource):

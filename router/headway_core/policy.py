@@ -61,6 +61,14 @@ class FlowControl:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observability:
+    """What is shown of decisions; for whoever shows it, the core does not."""
+
+    decision_log_share: float = 0.01
+    """Of the requests, 0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How requests to a pool are routed.  The defaults are a pool's without a RoutingPolicy."""
 
@@ -74,6 +82,7 @@ class Policy:
     flow_control: FlowControl = field(default_factory=FlowControl)
     max_attempts: int = 2
     """1: no fallback endpoint is named.  2: one."""
+    observability: Observability = field(default_factory=Observability)
     content_hash: str = ""
     """Identifies the policy in decisions."""
 

@@ -14,6 +14,7 @@ from time import monotonic
 from headway_core.policy import Fleet
 from headway_core.router import Router
 from headway_router.debug import debug_page
+from headway_router.decision_log import decision_log_for
 from headway_router.dispatch import Dispatcher
 from headway_router.endpoints.cadence import Cadence
 from headway_router.endpoints.scrape import Scraper
@@ -32,10 +33,9 @@ from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
 from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import LOOPBACK, Settings
+from headway_router.stop_signal import stop_signal
 
 log = logging.getLogger(__name__)
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,13 @@ async def run(settings: Settings, on_ready: Callable[[Ports], None]) -> None:
     Raises:
         InvalidDocuments: the folder does not make a configuration.
         BadCertificate: that of the ext_proc port cannot be used.
+        CannotWrite: the decision log.
         CannotListen: a port is taken.
         ExceptionGroup: a part has failed; the process cannot go on without it.
     """
     app = App(settings)
     app.source.load()
-    with _stop_signal() as stopped:
+    with stop_signal() as stopped:
         async with app.listening() as ports, asyncio.TaskGroup() as tasks:
             parts = [tasks.create_task(part) for part in app.parts()]
             _leave_to_the_collector_only_what_requests_make()
@@ -86,6 +87,7 @@ class App:
 
     Raises:
         BadCertificate: that of the ext_proc port cannot be used.
+        CannotWrite: the decision log.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -96,8 +98,9 @@ class App:
         self.health = Health()
         ratios = TokenRatios()
         prompts = Prompts(ratios)
-        self.dispatcher = Dispatcher(Router(rng), self.metrics, monotonic, prompts)
-        core = self.dispatcher.core
+        self.decision_log = decision_log_for(settings, self.metrics)
+        core = self.decision_log.core if self.decision_log else Router(rng)
+        self.dispatcher = Dispatcher(core, self.metrics, monotonic, prompts)
         self.scraper = Scraper(
             observe=self.dispatcher.observe,
             has_leases=lambda endpoint_id: core.leases_at(endpoint_id) > 0,
@@ -136,8 +139,10 @@ class App:
     def parts(self) -> list[Coroutine[None, None, None]]:
         """What runs for as long as the process."""
         certificates = [self.certificates.run()] if self.certificates else []
+        decision_log = [self.decision_log.run()] if self.decision_log else []
         return [
             *certificates,
+            *decision_log,
             self.dispatcher.run(),
             self.source.run(),
             self.scraper.run(),
@@ -222,26 +227,3 @@ def _claiming(flag: str, host: str, port: int) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         raise CannotListen(f"{flag}: cannot listen on {host}:{port}: {error}") from error
-
-
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Future[signal.Signals]]:
-    """The first SIGTERM or SIGINT.  From then on they have their default effect again."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def restore() -> None:
-        for one in _STOP_SIGNALS:
-            loop.remove_signal_handler(one)
-            signal.signal(one, signal.SIG_DFL)
-
-    def stop(received: signal.Signals) -> None:
-        restore()
-        stopped.set_result(received)
-
-    for one in _STOP_SIGNALS:
-        loop.add_signal_handler(one, stop, one)
-    try:
-        yield stopped
-    finally:
-        restore()

@@ -3,6 +3,7 @@
 RouterError
 ├── InvalidSettings      a flag or a variable of the process is wrong: the user must act
 ├── BadCertificate       a certificate or its key cannot be used
+├── CannotWrite          a file that is to be written cannot be opened
 ├── CannotListen         a port is taken, or the address is not this machine's
 ├── RequestRejected      the client's request is refused at the door, with an HTTP status
 ├── ProtocolViolation    the gateway sent what ext_proc does not allow
@@ -29,6 +30,10 @@ class InvalidSettings(RouterError):
 
 class BadCertificate(RouterError):
     """The message names the file."""
+
+
+class CannotWrite(RouterError):
+    """The message names the flag and the file."""
 
 
 class CannotListen(RouterError):

@@ -83,6 +83,12 @@ class EndpointCondition(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class LogLineOutcome(StrEnum):
+    WRITTEN = "written"
+    LOST = "lost"
+    """The file could not be written, or not as fast as lines came."""
+
+
 POOL = "a pool's name"
 Values = type[StrEnum] | str
 """An enumeration, or words for a set that configuration or another module closes."""
@@ -264,6 +270,12 @@ TABLE: tuple[Row, ...] = (
         "headway_certificate_expiry_timestamp_seconds",
         Kind.READING,
         "Unix time at which the certificate in force expires. None without TLS.",
+    ),
+    Row(
+        "headway_decision_log_lines_total",
+        Kind.COUNTER,
+        "Lines of the decision log, when they are written or given up.",
+        {"outcome": LogLineOutcome},
     ),
     Row(
         "headway_event_loop_lag_seconds",

@@ -62,6 +62,10 @@ class Settings(BaseModel):
     """interval between reads of a busy engine's metrics"""
     scrape_max_ms: float = Field(default=2000.0, ge=10, allow_inf_nan=False)
     """the same for an idle engine; above 5000 ms views go stale"""
+    decision_log: str | None = Field(default=None, min_length=1)
+    """file that decisions are appended to as JSON lines; - is standard output"""
+    decision_log_complete: bool = False
+    """log every call of the core, which can be replayed, rather than the policies' samples"""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug logs every request"""
     single_destination: bool = False
@@ -81,6 +85,15 @@ class Settings(BaseModel):
                 f"--scrape-min-ms is {self.scrape_min_ms:g}, above --scrape-max-ms,"
                 f" {self.scrape_max_ms:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _complete_log_of_one_process(self) -> "Settings":
+        """Lines of several cores in one file are no core's."""
+        if self.decision_log_complete and self.decision_log is None:
+            raise ValueError("--decision-log-complete needs --decision-log")
+        if self.decision_log_complete and self.processes > 1:
+            raise ValueError(f"--decision-log-complete is for one process, not {self.processes}")
         return self
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ class ProductionPicker:
         return _answers(self.router.apply(fleet, now))
 
     def place(self, request: InferenceRequest, now: float) -> Answer:
-        return _answer(self.router.place(request, now))
+        return answer_to(self.router.place(request, now))
 
     def observe(self, event: Event, now: float) -> Sequence[Answer]:
         return _answers(self.router.observe(event, now))
@@ -87,10 +87,11 @@ class ProductionPicker:
 
 
 def _answers(outcomes: Sequence[Outcome]) -> Sequence[Answer]:
-    return [_answer(outcome) for outcome in outcomes] if outcomes else ()
+    return [answer_to(outcome) for outcome in outcomes] if outcomes else ()
 
 
-def _answer(outcome: Outcome) -> Answer:
+def answer_to(outcome: Outcome) -> Answer:
+    """What a picker says for what the core says."""
     match outcome:
         case Placed(request_id, decision, legs, fallback_id, vllm_priority):
             return Sent(request_id, legs[0].endpoint_id, fallback_id, vllm_priority or 0, decision)

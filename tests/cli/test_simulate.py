@@ -1,5 +1,6 @@
 """``headway simulate`` as users call it."""
 
+import asyncio
 import csv
 import json
 import os
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from headway_cli.simulate import main
+from headway_core.policy import Fleet
+from headway_core.testing import a_chain, a_pool, a_request
+from headway_router.decision_log import DecisionLog
+from headway_router.metrics import Metrics
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "simulate"
 SCENARIOS = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
@@ -97,3 +102,28 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(
 ) -> None:
     assert main([str(small), "--json", str(tmp_path / "no" / "r.json")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_complete_decision_log_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "decisions.jsonl"
+    log = DecisionLog(str(path), is_complete=True, metrics=Metrics())
+    log.core.apply(Fleet(pools=(a_pool(["a", "b", "c"]),)), 0.0)
+    for number in range(20):
+        log.core.place(a_request(request_id=f"r{number}", blocks=a_chain(number, 6)), number / 10)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(log.run(), 0.01))
+    assert main(["--replay", str(path)]) == 0
+    assert capsys.readouterr().out == "21 calls, 0 answered otherwise\n"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], *lines[4:]]))
+    assert main(["--replay", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "call 1, place at 0.2" in said and "19 calls, " in said
+
+
+def test_either_a_scenario_or_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert "either a SCENARIO.yaml or --replay FILE" in capsys.readouterr().err

@@ -221,6 +221,13 @@ EFFECTS: dict[str, Effect] = {
     "RoutingPolicy.spec.flowControl.queueTimeoutSeconds": Effect(
         "Seconds: 12", "Seconds: 1", lambda f: policy(f).flow_control.queue_timeout_s, 12.0, 1.0
     ),
+    "RoutingPolicy.spec.observability.decisionLogPercent": Effect(
+        "LogPercent: 25",
+        "LogPercent: 0",
+        lambda f: policy(f).observability.decision_log_share,
+        0.25,
+        0.0,
+    ),
     "RoutingPolicy.spec.resilience.maxAttempts": Effect(
         "maxAttempts: 1", "maxAttempts: 2", lambda f: policy(f).max_attempts, 1, 2
     ),

@@ -161,7 +161,7 @@ CASES: dict[str, Case] = {
         line=23,
         field="spec.modelSelection",
         problem="not supported by this version of Headway",
-        allowed="targetRefs, strategy, sloClasses, flowControl, resilience",
+        allowed="targetRefs, strategy, sloClasses, flowControl, resilience, observability",
     ),
     "a target of a later version": Case(
         old="    - name: demo\n",

@@ -7,7 +7,8 @@ the last predicted second of every candidate.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,9 +17,12 @@ from headway_core.events import Event, Finished, FirstToken, Scraped
 from headway_core.facts import Endpoint, EngineView, InferenceRequest, Slo
 from headway_core.outcomes import Held, Outcome, Placed, Shed
 from headway_core.policy import Fleet, FlowControl, Policy, Pool, QueueOrder, SloClass
+from headway_core.recording import Call, Recorded
 from headway_core.router import Router
+from headway_router.decision_log import DecisionLog
 from headway_router.dispatch import Dispatcher
 from headway_router.metrics import Metrics
+from headway_sim.decision_log import Start, differences, read, replay
 from headway_sim.pickers import Answer, Picker, ProductionPicker, Refused, Sent, Waits
 from headway_sim.traffic import OpenLoop
 from headway_sim.world.setting import (
@@ -37,46 +41,6 @@ from headway_sim.world.world import Run, World
 SEED = "parity"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call to the core; a tick has no argument."""
-
-    now: float
-    argument: Fleet | InferenceRequest | Event | None
-    outcomes: tuple[Outcome, ...]
-
-
-class Recorded(Router):
-    """The core, with a log of what it was asked and what it answered."""
-
-    def __init__(self) -> None:
-        super().__init__(Random(SEED))
-        self.log: list[Call] = []
-
-    def apply(self, fleet: Fleet, now: float) -> Sequence[Outcome]:
-        return self._keep(now, fleet, super().apply(fleet, now))
-
-    def place(self, request: InferenceRequest, now: float) -> Outcome:
-        outcome = super().place(request, now)
-        self._keep(now, request, [outcome])
-        return outcome
-
-    def observe(self, event: Event, now: float) -> Sequence[Outcome]:
-        return self._keep(now, event, super().observe(event, now))
-
-    def tick(self, now: float) -> Sequence[Outcome]:
-        return self._keep(now, None, super().tick(now))
-
-    def _keep(
-        self,
-        now: float,
-        argument: Fleet | InferenceRequest | Event | None,
-        outcomes: Sequence[Outcome],
-    ) -> Sequence[Outcome]:
-        self.log.append(Call(now, argument, tuple(outcomes)))
-        return outcomes
-
-
 def as_answer(outcome: Outcome) -> Answer:
     match outcome:
         case Placed():
@@ -93,28 +57,12 @@ def as_answer(outcome: Outcome) -> Answer:
             return Refused(outcome.request_id, outcome.reason.value)
 
 
-def replayed(log: Sequence[Call]) -> list[tuple[Answer, ...]]:
-    """What the simulator's adapter answers to the same calls at the same times."""
-    picker = ProductionPicker(Router(Random(SEED)))
-    answers: list[tuple[Answer, ...]] = []
-    for call in log:
-        match call.argument:
-            case None:
-                answers.append(tuple(picker.tick(call.now)))
-            case Fleet():
-                answers.append(tuple(picker.apply(call.argument, call.now)))
-            case InferenceRequest():
-                answers.append((picker.place(call.argument, call.now),))
-            case _:
-                answers.append(tuple(picker.observe(call.argument, call.now)))
-    return answers
-
-
 class LiveShell:
     """The dispatcher as a picker, its clock set by the world: the live shell in simulated time."""
 
     def __init__(self) -> None:
-        self.core = Recorded()
+        self.log: list[Call] = []
+        self.core = Recorded(Random(SEED), self.log.append)
         self._now = 0.0
         self._settled: list[Answer] = []
         self._dispatcher = Dispatcher(self.core, Metrics(), lambda: self._now)
@@ -208,10 +156,9 @@ def test_a_log_of_the_dispatcher_replayed_through_the_simulator_gives_the_same_d
 ) -> None:
     shell, policy = LiveShell(), a_policy(order)
     live = run_world(shell, policy, observation)
-    log = shell.core.log
-    expected = [tuple(map(as_answer, call.outcomes)) for call in log]
-    assert replayed(log) == expected
-    kinds = {type(answer) for answers in expected for answer in answers}
+    log = shell.log
+    assert differences(SEED, log) == []
+    kinds = {type(as_answer(outcome)) for call in log for outcome in call.outcomes}
     assert kinds == {Sent, Waits, Refused}
     asked = {type(call.argument).__name__ for call in log}
     assert {"NoneType", "Fleet", "InferenceRequest", "Scraped", "Finished", "Failed"} <= asked
@@ -222,18 +169,21 @@ def test_a_log_of_the_dispatcher_replayed_through_the_simulator_gives_the_same_d
 def test_a_log_with_first_tokens_a_little_later_is_another_one() -> None:
     shell = LiveShell()
     run_world(shell, a_policy(QueueOrder.TRIAGE), Observation(block_tokens=64))
-    log = shell.core.log
     changed = [
-        replace(call, now=call.now + 0.05) if isinstance(call.argument, FirstToken) else call
-        for call in log
+        replace(call, at_s=call.at_s + 0.05) if isinstance(call.argument, FirstToken) else call
+        for call in shell.log
     ]
-    assert replayed(changed) != [tuple(map(as_answer, call.outcomes)) for call in log]
+    assert differences(SEED, changed)
 
 
-async def test_a_log_on_the_wall_clock_replays_alike() -> None:
-    """The dispatcher with its own timer: deadlines are met whenever the event loop gets there."""
-    core, loop = Recorded(), asyncio.get_running_loop()
-    dispatcher = Dispatcher(core, Metrics(), loop.time)
+async def test_a_log_on_the_wall_clock_replays_alike(tmp_path: Path) -> None:
+    """The dispatcher with its own timer: deadlines are met whenever the event loop gets there.
+
+    The log is the file that ``headway router --decision-log-complete`` writes.
+    """
+    path, metrics = tmp_path / "decisions.jsonl", Metrics()
+    decision_log = DecisionLog(str(path), is_complete=True, metrics=metrics)
+    dispatcher = Dispatcher(decision_log.core, metrics, asyncio.get_running_loop().time)
     endpoints = tuple(Endpoint(endpoint_id=name, name=name) for name in ("a", "b"))
     policy = Policy(flow_control=FlowControl(queue_timeout_s=0.2))
     pool = Pool(name="default/m", model="m", endpoints=endpoints, policy=policy)
@@ -263,11 +213,15 @@ async def test_a_log_on_the_wall_clock_replays_alike() -> None:
         async with asyncio.timeout(20):
             await all_settled.wait()
         timer.cancel()
+        writer.cancel()
 
     async with asyncio.TaskGroup() as group:
         timer = group.create_task(dispatcher.run())
+        writer = group.create_task(decision_log.run())
         group.create_task(drive())
-    expected = [tuple(map(as_answer, call.outcomes)) for call in core.log]
-    assert any(call.argument is None for call in core.log)
-    assert {type(answer) for answers in expected for answer in answers} >= {Sent, Waits}
-    assert replayed(core.log) == expected
+    start, *calls = read(path)
+    assert isinstance(start, Start) and start.is_complete
+    outcomes = [o for call in calls if isinstance(call, Call) for o in call.outcomes]
+    assert {type(outcome) for outcome in outcomes} >= {Placed, Held}
+    assert any(isinstance(call, Call) and call.argument is None for call in calls)
+    assert replay(path) == (len(calls), [])

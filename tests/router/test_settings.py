@@ -48,6 +48,11 @@ def test_every_problem_is_named_with_what_is_allowed(tmp_path: Path) -> None:
         (["--drain-timeout-s", "inf"], "--drain-timeout-s: Input should be a finite number"),
         (["--host", ""], "--host: String should have at least 1 character"),
         (["--transport", "h3"], "--transport: Input should be 'grpc-aio' or 'h2', not 'h3'"),
+        (["--decision-log-complete"], "--decision-log-complete needs --decision-log"),
+        (
+            ["--decision-log-complete", "--decision-log", "-", "--processes", "2"],
+            "--decision-log-complete is for one process, not 2",
+        ),
         (["--processes", "0"], "--processes: Input should be greater than or equal to 1, not '0'"),
         (["--processes", "65"], "--processes: Input should be less than or equal to 64, not '65'"),
         (
