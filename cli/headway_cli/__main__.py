@@ -9,6 +9,7 @@ SUBCOMMANDS = {
     "crds": "generate the CustomResourceDefinitions, or check that files are up to date",
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",
     "engine": "a vLLM-compatible server around the engine model",
+    "explain": "what the router would do with a request, and why; nothing is sent or reserved",
     "operator": "keep the workloads of ModelPools in a Kubernetes cluster",
     "profile": "step times of engines: compile, calibrate, check against measured runs",
     "router": "the endpoint picker: an Envoy external processor",

@@ -19,6 +19,7 @@ from headway_router.dispatch import Dispatcher
 from headway_router.endpoints.cadence import Cadence
 from headway_router.endpoints.scrape import Scraper
 from headway_router.errors import CannotListen
+from headway_router.explaining import Explainer
 from headway_router.extproc.service import ExternalProcessor
 from headway_router.extproc.session import SessionOptions
 from headway_router.health import Health, serving_health
@@ -28,7 +29,7 @@ from headway_router.lag import sample_lag
 from headway_router.metrics import CONTENT_TYPE, Metrics
 from headway_router.openai.intake import Intake
 from headway_router.openai.ratios import TokenRatios
-from headway_router.pages import Page, serving_pages
+from headway_router.pages import Form, Page, serving_pages
 from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
 from headway_router.serving import certificates_for, transport_for
@@ -119,6 +120,9 @@ class App:
             self.metrics,
             max_body_bytes=settings.max_body_bytes,
         )
+        self.explainer = Explainer(
+            core, self.dispatcher.now, ratios, max_body_bytes=settings.max_body_bytes
+        )
         options = SessionOptions(single_destination=settings.single_destination)
         self.transport = transport_for(
             settings,
@@ -162,7 +166,8 @@ class App:
         debug_page = Page("application/json", self._debug)
         async with AsyncExitStack() as stack:
             with _claiming("--debug-port", LOOPBACK, chosen.debug_port):
-                pages = serving_pages(LOOPBACK, chosen.debug_port, {"/debug": debug_page})
+                explain = Form("/explain", self.explainer.answer, chosen.max_body_bytes)
+                pages = serving_pages(LOOPBACK, chosen.debug_port, {"/debug": debug_page}, explain)
                 debug_port = await stack.enter_async_context(pages)
             with _claiming("--metrics-port", host, chosen.metrics_port):
                 pages = serving_pages(host, chosen.metrics_port, {"/metrics": metrics_page})

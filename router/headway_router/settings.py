@@ -39,7 +39,7 @@ class Settings(BaseModel):
     metrics_port: Port = 9090
     """Prometheus metrics at /metrics"""
     debug_port: Port = 9091
-    """state as JSON at /debug; always on 127.0.0.1"""
+    """state as JSON at /debug, dry runs at /explain; always on 127.0.0.1"""
     processes: int = Field(default=1, ge=1, le=MAX_PROCESSES)
     """complete routers on one host; number i, from 0, uses each port + 10 x i"""
     transport: Literal["grpc-aio", "h2"] = "grpc-aio"
