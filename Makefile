@@ -5,7 +5,7 @@ ARGS ?=
 # A build isolated from whatever the caller's environment says about Python paths.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: setup demo test check bench fuzz lint clean
+.PHONY: setup demo test check soak bench fuzz lint clean
 
 setup: .venv/dev.stamp  ## everything that tests and demo need, into .venv
 
@@ -17,6 +17,9 @@ test: .venv/dev.stamp lint  ## every test, lint and types included
 
 check: .venv/dev.stamp lint  ## the fast loop, under two minutes
 	$(BIN)/pytest -m "not slow" -x -q $(ARGS)
+
+soak: .venv/dev.stamp  ## every fault under 10,000 requests, on both transports
+	HEADWAY_SOAK=1 $(BIN)/pytest -q tests/e2e/faults $(ARGS)
 
 fuzz: .venv/dev.stamp  ## a million frames against the fast transport
 	HEADWAY_FUZZ_FRAMES=1000000 $(BIN)/pytest -q tests/router/h2/test_fuzz.py $(ARGS)

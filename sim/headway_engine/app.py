@@ -47,21 +47,23 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(lifetime.signals())
         stack.enter_context(server.event_sockets())
-        port = await stack.enter_async_context(_listening(server.app(), flags.host, flags.port))
+        app = server.app()
+        listener = await stack.enter_async_context(_listening(app, flags.host, flags.port))
         control_port = None
         if flags.control_port is not None:
             control = ControlRoutes(
-                server.driver, server.clock, server.faults, lifetime.decide_later
+                server.driver, server.clock, server.faults, lifetime.decide_later, listener.switch
             )
-            control_port = await stack.enter_async_context(
+            controlled = await stack.enter_async_context(
                 _listening(control.app(), LOOPBACK, flags.control_port)
             )
+            control_port = controlled.port
         async with asyncio.TaskGroup() as tasks:
             work = [
                 tasks.create_task(server.run(), name="server"),
                 tasks.create_task(_drain_on_signal(server, lifetime), name="drain"),
             ]
-            ready(Addresses(flags.host, port, control_port))
+            ready(Addresses(flags.host, listener.port, control_port))
             code = await lifetime.decided()
             for task in work:
                 task.cancel()
@@ -115,9 +117,37 @@ async def _drain_on_signal(server: Server, lifetime: Lifetime) -> None:
     lifetime.decide(0)
 
 
+class Listener:
+    """A server's port, which can be closed and opened again."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+        self._runner = runner
+        self._host = host
+        self._site: web.TCPSite | None = None
+        self.port = port
+        """0 until it is open: then the one that is given stays."""
+
+    async def switch(self, on: bool) -> None:
+        """Closed, it refuses connections and ends idle ones.  Raises: OSError."""
+        if on and self._site is None:
+            site = web.TCPSite(self._runner, self._host, self.port)
+            await site.start()
+            self._site = site
+            self.port = self.port or self._runner.addresses[0][1]
+        elif not on and self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+            server = self._runner.server
+            for connection in server.connections if server else ():
+                connection.close()
+                # aiohttp stops reading an idle connection, and leaves it open.
+                if connection._current_request is None and connection.transport is not None:  # noqa: SLF001
+                    connection.transport.close()
+
+
 @asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """The port that is listened on until the block ends.  Raises: CannotListen."""
+async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[Listener]:
+    """Until the block ends.  Raises: CannotListen."""
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -126,12 +156,12 @@ async def _listening(app: web.Application, host: str, port: int) -> AsyncIterato
         shutdown_timeout=CLOSE_S,
     )
     await runner.setup()
+    listener = Listener(runner, host, port)
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await listener.switch(True)
         except OSError as error:
             raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror}") from error
-        bound: int = runner.addresses[0][1]
-        yield bound
+        yield listener
     finally:
         await runner.cleanup()

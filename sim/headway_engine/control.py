@@ -10,6 +10,8 @@
 | POST /straggle | factor | every step takes ``factor`` times as long; 1 ends it |
 | POST /kv_events | delay_s = 0, lose = 0 | event batches are late; so many are lost (-1: all) |
 | POST /metrics | stale | true: ``/metrics`` answers what it said at the next scrape, for ever |
+| POST /metrics | gone | true: ``/metrics`` is 404 |
+| POST /listen | on | false: connections are refused, idle ones closed; those in use go on |
 | POST /refuse | on | true: every generation request gets the 503 of a full queue |
 | POST /slow_chunks | delay_s | streams write slowly, so tokens share chunks |
 | POST /heal | | all of the above off, except a crash |
@@ -20,7 +22,7 @@ be replayed.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -59,8 +61,9 @@ class KvEvents(_Strict):
     lose: int = Field(default=0, ge=-1)
 
 
-class Stale(_Strict):
-    stale: bool
+class Metrics(_Strict):
+    stale: bool = False
+    gone: bool = False
 
 
 class Switch(_Strict):
@@ -78,12 +81,14 @@ class ControlRoutes:
         clock: EngineClock,
         faults: Faults,
         exit_later: Callable[[float, int], None],
+        listen: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """``exit_later(seconds, code)`` ends the process."""
+        """``exit_later(seconds, code)`` ends the process; ``listen`` opens and closes its port."""
         self._driver = driver
         self._clock = clock
         self._faults = faults
         self._exit_later = exit_later
+        self._listen = listen
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[_errors_as_json])
@@ -97,6 +102,7 @@ class ControlRoutes:
                 web.post("/straggle", self.straggle),
                 web.post("/kv_events", self.kv_events),
                 web.post("/metrics", self.metrics),
+                web.post("/listen", self.listen),
                 web.post("/refuse", self.refuse),
                 web.post("/slow_chunks", self.slow_chunks),
                 web.post("/heal", self.heal),
@@ -136,8 +142,14 @@ class ControlRoutes:
         return self._state()
 
     async def metrics(self, request: web.Request) -> web.Response:
-        self._faults.stale_metrics = (await _body(Stale, request)).stale
+        wanted = await _body(Metrics, request)
+        self._faults.stale_metrics = wanted.stale
         self._faults.frozen_metrics = None
+        self._faults.metrics_gone = wanted.gone
+        return self._state()
+
+    async def listen(self, request: web.Request) -> web.Response:
+        await self._listen((await _body(Switch, request)).on)
         return self._state()
 
     async def refuse(self, request: web.Request) -> web.Response:
@@ -152,6 +164,7 @@ class ControlRoutes:
         self._faults.heal()
         self._driver.unhang()
         self._driver.straggle(1.0)
+        await self._listen(True)
         return self._state()
 
     def _state(self) -> web.Response:

@@ -18,6 +18,9 @@ class Faults:
     frozen_metrics: str | None = field(default=None, repr=False)
     """The text that ``/metrics`` keeps answering with; None: the next scrape fixes it."""
 
+    metrics_gone: bool = False
+    """``/metrics`` is not there."""
+
     def loses_kv_batch(self) -> bool:
         if self.kv_lost_batches > 0:
             self.kv_lost_batches -= 1
@@ -35,3 +38,4 @@ class Faults:
         self.chunk_delay_s = 0.0
         self.stale_metrics = False
         self.frozen_metrics = None
+        self.metrics_gone = False

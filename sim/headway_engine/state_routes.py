@@ -66,6 +66,8 @@ class StateRoutes:
         return json_response({"version": VERSION})
 
     async def metrics(self, request: web.Request) -> web.Response:
+        if self._faults.metrics_gone:
+            raise web.HTTPNotFound
         text = self._faults.frozen_metrics if self._faults.stale_metrics else None
         if text is None:
             text = "".join(

@@ -53,22 +53,6 @@ async def test_every_first_token_finds_its_request_and_every_lease_is_returned(
     assert min(placed) >= 8
 
 
-async def test_a_router_that_dies_leaves_its_share_to_the_others(
-    chat_engines: list[Engine], tmp_path: Path
-) -> None:
-    async with running_stack(tmp_path, chat_engines, routers=3) as stack:
-        victim, *others = stack.routers
-        victim.child.process.kill()
-        await victim.child.process.wait()
-
-        await eventually(partial(stack.is_left_out, victim), "Envoy has noticed the dead router")
-        async with asyncio.TaskGroup() as tasks:
-            answers = [tasks.create_task(stack.complete(f"{n}")) for n in range(REQUESTS)]
-        placed = await placed_by(stack, others)
-    assert [answer.result().status for answer in answers] == REQUESTS * [200]
-    assert sum(placed) == REQUESTS
-
-
 async def test_a_process_that_is_killed_ends_the_others_and_loses_no_request(
     chat_engines: list[Engine], tmp_path: Path
 ) -> None:

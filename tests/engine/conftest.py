@@ -55,6 +55,8 @@ class Running:
         self.server = server
         self.exits: list[tuple[float, int]] = []
         """What the fault hooks asked for: seconds and exit code."""
+        self.listens: list[bool] = []
+        """The same: whether to listen."""
         self._url = url
         self._control_url = control_url
         self._http = http
@@ -120,8 +122,17 @@ async def launch() -> AsyncIterator[Launch]:
             server = Server(resolve(Flags(**flags), environment or {}), Random(0))
             stack.enter_context(server.event_sockets())
             exits: list[tuple[float, int]] = []
+            listens: list[bool] = []
+
+            async def listen(on: bool) -> None:
+                listens.append(on)
+
             control = ControlRoutes(
-                server.driver, server.clock, server.faults, lambda s, code: exits.append((s, code))
+                server.driver,
+                server.clock,
+                server.faults,
+                lambda s, code: exits.append((s, code)),
+                listen,
             )
             urls = []
             for app in (server.app(), control.app()):
@@ -131,7 +142,7 @@ async def launch() -> AsyncIterator[Launch]:
                 urls.append(str(site.make_url("")).rstrip("/"))
             work.append(tasks.create_task(server.run()))
             running = Running(server, urls[0], urls[1], http)
-            running.exits = exits
+            running.exits, running.listens = exits, listens
             return running
 
         yield start

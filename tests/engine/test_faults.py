@@ -98,6 +98,22 @@ async def test_stale_metrics_repeat_themselves(launch: Launch) -> None:
     assert await engine.value(tokens) == 4
 
 
+async def test_metrics_that_are_gone_are_not_found_until_it_is_healed(launch: Launch) -> None:
+    engine = await launch()
+    await engine.control("/metrics", gone=True)
+    assert (await engine.get("/metrics")).status == 404
+    assert (await engine.post(COMPLETIONS, asked())).status == 200
+    await engine.control("/heal")
+    assert (await engine.get("/metrics")).status == 200
+
+
+async def test_listening_is_switched(launch: Launch) -> None:
+    engine = await launch()
+    await engine.control("/listen", on=False)
+    await engine.control("/heal")
+    assert engine.listens == [False, True]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [

@@ -54,6 +54,19 @@ async def test_it_prints_the_ports_it_has_chosen_and_ends_on_sigterm() -> None:
         assert await process.wait() == 0
 
 
+async def test_it_refuses_connections_until_it_listens_again() -> None:
+    async with started("--port", "0", "--control-port", "0") as process:
+        line = await ready(process)
+        async with aiohttp.ClientSession() as http:
+            health, listen = line["url"] + "/health", line["control"] + "/listen"
+            assert (await http.get(health)).status == 200
+            assert (await http.post(listen, json={"on": False})).status == 200
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await http.get(health)
+            assert (await http.post(listen, json={"on": True})).status == 200
+            assert (await http.get(health)).status == 200
+
+
 async def test_a_server_that_publishes_events_ends_as_well(tmp_path: Path) -> None:
     endpoints = {"endpoint": f"ipc://{tmp_path}/kv", "replay_endpoint": f"ipc://{tmp_path}/replay"}
     config = json.dumps({"enable_kv_cache_events": True, **endpoints})

@@ -33,6 +33,7 @@ class Child:
     """Its standard output."""
     log: Path
     """Its standard error."""
+    command: tuple[str, ...] = ()
 
     def last_words(self, lines: int = 5) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -85,7 +86,7 @@ class Children:
                 process_group=0,
                 preexec_fn=dying_with_parent(signal.SIGKILL),
             )
-        child = Child(name, process, output, log)
+        child = Child(name, process, output, log, tuple(command))
         self._children.append(child)
         return child
 

@@ -81,7 +81,7 @@ def _router_cluster(gateway: Gateway) -> Json:
     if gateway.router_tls is not None:
         cluster["transport_socket"] = _tls(gateway.router_tls)
     if len(gateway.routers) > 1:
-        cluster["health_checks"] = [_health_check()]
+        cluster["health_checks"] = [_health_check(gateway.router_check_s)]
     return cluster
 
 
@@ -101,12 +101,12 @@ def _tls(tls: RouterTls) -> Json:
     )
 
 
-def _health_check() -> Json:
+def _health_check(interval_s: float) -> Json:
     """With several routers a dead one is left out, instead of failing open for its share."""
     return {
         "timeout": "2s",
-        "interval": "2s",
-        "no_traffic_interval": "2s",
+        "interval": seconds(interval_s),
+        "no_traffic_interval": seconds(interval_s),
         "unhealthy_threshold": 2,
         "healthy_threshold": 1,
         "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"},

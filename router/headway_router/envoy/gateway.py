@@ -90,6 +90,9 @@ class Gateway:
     failure_mode_allow: bool = True
     """With no router alive, a single pool is served by round robin instead of refused."""
     first_token_tap: bool = True
+    router_check_s: float = 2.0
+    """How often each of several routers is asked whether it is ready; it is left out when it said
+    no twice."""
 
     def __post_init__(self) -> None:
         if not self.pools:
@@ -106,6 +109,8 @@ class Gateway:
             raise ValueError(f"body_limit_bytes: {self.body_limit_bytes} is not in 1..2^32-1")
         if self.message_timeout_s <= 0:
             raise ValueError(f"message_timeout_s: {self.message_timeout_s} is not above 0")
+        if self.router_check_s <= 0:
+            raise ValueError(f"router_check_s: {self.router_check_s} is not above 0")
         self._check_addresses()
 
     def _check_addresses(self) -> None:

@@ -19,6 +19,8 @@ REMOVED_HEADERS = (
 )
 """Request headers that no client may set; removed before any filter runs."""
 
+BUSY = 503
+"""What engines answer when their queue is full, or their process ends."""
 RETRY_AFTER_S = 5
 """What a client is told while no router answers for several pools: a restart takes that long."""
 
@@ -85,7 +87,8 @@ def _routes(gateway: Gateway) -> list[Json]:
 
 
 def _route_to(pool: UpstreamPool) -> Json:
-    """No limit on a response's length; one retry, only while there is no response header.
+    """No limit on a response's length; one retry, only while there is no response header, or where
+    that says that the engine has not begun: its queue is full, or it ends.
 
     The retry goes to the second address of the router's answer, else to another endpoint.
     """
@@ -93,7 +96,8 @@ def _route_to(pool: UpstreamPool) -> Json:
         "cluster": cluster_name(pool),
         "timeout": "0s",
         "retry_policy": {
-            "retry_on": "connect-failure,reset",
+            "retry_on": "connect-failure,reset,retriable-status-codes",
+            "retriable_status_codes": [BUSY],
             "num_retries": 1,
             "retry_host_predicate": [
                 extension(

@@ -124,7 +124,17 @@ def test_only_several_routers_are_health_checked() -> None:
     one = cluster(bootstrap(GATEWAYS["one pool and one router"]), "routers")
     several = cluster(bootstrap(GATEWAYS["several pools and routers"]), "routers")
     assert "health_checks" not in one
-    assert "health_checks" in several
+    [check] = several["health_checks"]
+    assert check["interval"] == "2s"
+
+
+def test_an_engine_that_is_busy_or_gone_is_passed_over_once() -> None:
+    config = bootstrap(GATEWAYS["one pool and one router"])
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    [host] = manager["typed_config"]["route_config"]["virtual_hosts"]
+    retry = host["routes"][0]["route"]["retry_policy"]
+    assert retry["retry_on"] == "connect-failure,reset,retriable-status-codes"
+    assert (retry["retriable_status_codes"], retry["num_retries"]) == ([503], 1)
 
 
 def test_a_router_is_verified_where_an_authority_is_given() -> None:
@@ -174,6 +184,10 @@ def test_a_pool_with_a_host_name_is_resolved_by_dns() -> None:
         (
             {"pools": (UpstreamPool(name="a/b", endpoints=("x:99999",)),), "routers": ONE_ROUTER},
             "pool a/b: 'x:99999' is not",
+        ),
+        (
+            {"pools": (CHAT,), "routers": ONE_ROUTER, "router_check_s": 0},
+            "router_check_s: 0 is not above 0",
         ),
         (
             {"pools": (CHAT,), "routers": ONE_ROUTER, "body_limit_bytes": 0},

@@ -53,15 +53,24 @@ async def start_engines(
     count: int,
     dilation: float = 1.0,
     max_num_seqs: int = 256,
+    first: int = 0,
     **flags: object,
 ) -> list[Engine]:
-    """Engines of the profile "tiny"; they start at the same time."""
+    """Engines of the profile "tiny"; they start at the same time.  ``first``: its number."""
     command = headway("engine", port=0, control_port=0, served_model_name=model, **flags)
     command += [f"--dilation={dilation}", f"--max-num-seqs={max_num_seqs}"]
     command += ["--enable-prompt-tokens-details"]
-    names = [f"{model}-{number}" for number in range(count)]
+    names = [f"{model}-{number}" for number in range(first, first + count)]
     started = [await children.start(name, command) for name in names]
     return [_engine(child, model, await ready_line(child)) for child in started]
+
+
+async def started_again(children: Children, engine: Engine) -> Engine:
+    """In the place of one that has ended: on its ports."""
+    ports = {"port": engine.address, "control-port": engine.control_url}
+    own = [f"--{name}={address.rpartition(':')[2]}" for name, address in ports.items()]
+    child = await children.start(f"{engine.child.name}-again", [*engine.child.command, *own])
+    return _engine(child, engine.model, await ready_line(child))
 
 
 def _engine(child: Child, model: str, line: str) -> Engine:

@@ -1,7 +1,7 @@
 """Starts routers and an Envoy in front of engines."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,22 @@ async def running_stack(
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
     prefix_mode: PrefixAffinity | None = None,
+    policies: Mapping[str, Mapping[str, Any]] | None = None,
+    router_check_s: float = 2.0,
+    program: Sequence[str] | None = None,
     **router_flags: object,
 ) -> AsyncIterator[Stack]:
     """One pool per model of the engines, which go on when the stack has ended.
 
-    ``routers`` are commands, of so many ``processes`` each.
+    ``routers`` are commands, of so many ``processes`` each; ``program`` takes the place of
+    ``python -m headway_cli``.  ``policies``: what each model's pool is routed by.
     """
     config = _write_config(folder, engines, slo_ttft_ms)
     if prefix_mode is not None:
-        _write_policy(config, engines, prefix_mode)
+        mode = {"strategy": {"affinity": {"prefix": {"mode": prefix_mode}}}}
+        policies = dict.fromkeys(_models(engines), mode)
+    for model, policy in (policies or {}).items():
+        write_policy(config, model, policy)
     async with (
         Children(folder) as children,
         aiohttp.ClientSession(
@@ -51,7 +58,9 @@ async def running_stack(
         if processes > 1:
             router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
-            await children.start(f"router-{number}", router_command(config, **router_flags))
+            await children.start(
+                f"router-{number}", router_command(config, program, **router_flags)
+            )
             for number in range(routers)
         ]
         ready = [router for child in started for router in await ready_routers(child, processes)]
@@ -64,12 +73,22 @@ async def running_stack(
             router_tls=router_tls,
             body_mode=body_mode,
             body_limit_bytes=GATEWAY_BODY_LIMIT,
+            router_check_s=router_check_s,
         )
         envoy = await start_envoy(children, folder, bootstrap(gateway))
-        yield Stack(engines=engines, routers=ready, envoy=envoy, session=session)
+        yield Stack(
+            engines=engines,
+            routers=ready,
+            envoy=envoy,
+            children=children,
+            config=config,
+            session=session,
+        )
 
 
-def router_command(config: Path, **flags: object) -> list[str]:
+def router_command(
+    config: Path, program: Sequence[str] | None = None, **flags: object
+) -> list[str]:
     """On free ports, and gone at once when told to, unless the flags say otherwise.
 
     The port of a router that has ended stays free for the one in its place.
@@ -83,7 +102,8 @@ def router_command(config: Path, **flags: object) -> list[str]:
         "max_body_bytes": ROUTER_BODY_LIMIT,
         "secure_serving": False,
     }
-    return headway("router", config=config, **(usual | flags))
+    command = headway("router", config=config, **(usual | flags))
+    return command if program is None else [*program, *command[3:]]
 
 
 def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | None) -> Path:
@@ -109,17 +129,17 @@ def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | No
     return config
 
 
-def _write_policy(config: Path, engines: Sequence[Engine], prefix_mode: PrefixAffinity) -> None:
+def write_policy(config: Path, model: str, policy: Mapping[str, Any]) -> None:
     document = {
         "apiVersion": "headway.dev/v1alpha1",
         "kind": "RoutingPolicy",
-        "metadata": {"name": "all"},
-        "spec": {
-            "targetRefs": [{"name": model} for model in _models(engines)],
-            "strategy": {"affinity": {"prefix": {"mode": prefix_mode}}},
-        },
+        "metadata": {"name": model},
+        "spec": {"targetRefs": [{"name": model}], **policy},
     }
-    (config / "policy.yaml").write_text(json.dumps(document))
+    # Moved there as a whole: a router may be reading.
+    written = config / f".{model}-policy"
+    written.write_text(json.dumps(document))
+    written.rename(config / f"{model}-policy.yaml")
 
 
 def _models(engines: Sequence[Engine]) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,7 +15,8 @@ import aiohttp
 from engine_contract.undisturbed import presume
 from gateway_stack.engines import Engine, metric
 from headway_cli.demo.gateway import Envoy
-from headway_cli.demo.programs import RouterProcess
+from headway_cli.demo.processes import Children
+from headway_cli.demo.programs import RouterProcess, ready_router
 
 PATIENCE_S = 120.0
 """How long something that must happen may take on loaded cores."""
@@ -36,8 +38,12 @@ class Answer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     engines: Sequence[Engine]
-    routers: Sequence[RouterProcess]
+    routers: list[RouterProcess]
     envoy: Envoy
+    children: Children
+    """All but the engines."""
+    config: Path
+    """The routers' folder."""
     session: aiohttp.ClientSession
 
     async def complete(
@@ -55,6 +61,12 @@ class Stack:
         data = io.BytesIO(json.dumps(body).encode())
         async with self.session.post(url, data=data, headers=headers) as response:
             return await _answer(response)
+
+    async def start_router_again(self, number: int) -> None:
+        """In the place of one that has ended: Envoy finds it where that was."""
+        old = self.routers[number].child
+        child = await self.children.start(f"{old.name}-again", old.command)
+        self.routers[number] = await ready_router(child)
 
     async def get(self, path: str) -> Answer:
         async with self.session.get(f"{self.envoy.url}{path}") as response:
