@@ -14,6 +14,7 @@ SUBCOMMANDS = {
     "profile": "step times of engines: compile, calibrate, check against measured runs",
     "router": "the endpoint picker: an Envoy external processor",
     "simulate": "run the router core or a baseline against simulated engines, in simulated time",
+    "top": "pools, engines, queues and hit shares of running routers, as they change",
     "validate": "check a folder of ModelPool and RoutingPolicy documents",
 }
 """Subcommand -> its line of help.  ``headway_cli.<name>`` has ``main(arguments) -> exit code``."""

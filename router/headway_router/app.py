@@ -221,6 +221,10 @@ class App:
             },
             configuration=self.source.debug(),
             requests=self.metrics.requests(),
+            predicted_tokens={
+                "prompt": self.metrics.prompt_tokens.by_label(),
+                "hit": self.metrics.hit_tokens.by_label(),
+            },
             caches=self.caches.debug(),
         )
 

@@ -44,6 +44,10 @@ class Counts(Collector):
         """Label values, and the number counted."""
         return [(values, count.value) for values, count in self._series.items()]
 
+    def by_label(self) -> dict[str, int]:
+        """Of a family with one label: value -> number."""
+        return {value: number for (value,), number in self.series()}
+
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, number in self.series():

@@ -17,15 +17,17 @@ def debug_page(
     process: Mapping[str, object],
     configuration: Mapping[str, object],
     requests: Mapping[str, Mapping[str, int]],
+    predicted_tokens: Mapping[str, Mapping[str, int]],
     caches: Mapping[EndpointId, Mapping[str, object]],
 ) -> bytes:
-    """``process``, ``configuration``, ``requests`` (by pool, then outcome) and ``caches`` (that are
-    followed by KV events) appear as given."""
+    """``process``, ``configuration``, ``requests`` (by pool, then outcome), ``predicted_tokens``
+    (``prompt`` and ``hit``, by pool) and ``caches`` (followed by KV events) appear as given."""
     stats = core.stats(now)
     page = {
         "process": process,
         "configuration": configuration,
         "requests": requests,
+        "predicted_tokens": predicted_tokens,
         "caches": caches,
         "leases_outstanding": core.leases_outstanding,
         "held": core.held,

@@ -65,8 +65,8 @@ class Metrics:
         self._shed = self._counter("headway_shed_total")
         self._rejected = self._counter("headway_rejected_total")
         self._decisions = self._counter("headway_decisions_total")
-        self._prompt_tokens = self._counter("headway_predicted_prompt_tokens_total")
-        self._hit_tokens = self._counter("headway_predicted_hit_tokens_total")
+        self.prompt_tokens = self._counter("headway_predicted_prompt_tokens_total")
+        self.hit_tokens = self._counter("headway_predicted_hit_tokens_total")
         self._fallbacks = self._counter("headway_fallbacks_total")
         self._first_tokens = self._counter("headway_first_tokens_total")
         self._scrapes = self._counter("headway_scrapes_total")
@@ -170,8 +170,8 @@ class Metrics:
         placed = self._placed[pool, reason] = (
             self._requests.labels(pool, RequestOutcome.PLACED),
             self._decisions.labels(pool, reason),
-            self._prompt_tokens.labels(pool),
-            self._hit_tokens.labels(pool),
+            self.prompt_tokens.labels(pool),
+            self.hit_tokens.labels(pool),
         )
         return placed
 
