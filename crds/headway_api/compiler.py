@@ -73,7 +73,9 @@ def policy(spec: RoutingPolicySpec) -> Policy:
         ),
         max_attempts=spec.resilience.max_attempts,
         observability=Observability(
-            decision_log_share=spec.observability.decision_log_percent / 100
+            decision_log_share=spec.observability.decision_log_percent / 100,
+            trace_share=spec.observability.trace_percent / 100,
+            response_header=spec.observability.response_header,
         ),
         content_hash=content_hash(spec),
     )

@@ -99,6 +99,10 @@ class ObservabilitySpec(ApiModel):
 
     decision_log_percent: Annotated[int, Field(ge=0, le=100)] = 1
     """Of the requests, in the decision log of routers that write one."""
+    trace_percent: Annotated[int, Field(ge=0, le=100)] = 1
+    """Of the requests whose clients send no trace context, with routers that export spans."""
+    response_header: bool = False
+    """Answers say in x-headway-decision where their request went, and why.  Shows addresses."""
 
 
 class RoutingPolicySpec(ApiModel):

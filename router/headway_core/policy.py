@@ -65,7 +65,10 @@ class Observability:
     """What is shown of decisions; for whoever shows it, the core does not."""
 
     decision_log_share: float = 0.01
-    """Of the requests, 0..1."""
+    """Of the requests, 0..1, as the next."""
+    trace_share: float = 0.01
+    response_header: bool = False
+    """Tell the client where its request went, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

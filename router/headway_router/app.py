@@ -29,6 +29,7 @@ from headway_router.lag import sample_lag
 from headway_router.metrics import CONTENT_TYPE, Metrics
 from headway_router.openai.intake import Intake
 from headway_router.openai.ratios import TokenRatios
+from headway_router.otlp import tracing_for
 from headway_router.pages import Form, Page, serving_pages
 from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
@@ -123,10 +124,12 @@ class App:
         self.explainer = Explainer(
             core, self.dispatcher.now, ratios, max_body_bytes=settings.max_body_bytes
         )
+        self.tracing = tracing_for(settings, core, self.metrics)
+        tracer = self.tracing.tracer if self.tracing else None
         options = SessionOptions(single_destination=settings.single_destination)
         self.transport = transport_for(
             settings,
-            ExternalProcessor(self.dispatcher, intake, self.metrics, options),
+            ExternalProcessor(self.dispatcher, intake, self.metrics, options, tracer),
             self.health,
             self.certificates,
         )
@@ -144,9 +147,11 @@ class App:
         """What runs for as long as the process."""
         certificates = [self.certificates.run()] if self.certificates else []
         decision_log = [self.decision_log.run()] if self.decision_log else []
+        spans = [self.tracing.exporter.run()] if self.tracing else []
         return [
             *certificates,
             *decision_log,
+            *spans,
             self.dispatcher.run(),
             self.source.run(),
             self.scraper.run(),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headway_core.facts import EndpointId
+from headway_core.outcomes import Decision
 from headway_core.policy import Fleet
 from headway_router.openai.models import models_list
 
@@ -25,6 +26,7 @@ class Catalogue:
         """The body of ``GET /v1/models``."""
         self._names: dict[str, ModelName] = {}
         self._by_host: defaultdict[str, set[EndpointId]] = defaultdict(set)
+        self._telling = {p.name for p in fleet.pools if p.policy.observability.response_header}
         for pool in fleet.pools:
             for name in (pool.model, *pool.aliases):
                 self._names[name] = ModelName(pool.model)
@@ -33,6 +35,12 @@ class Catalogue:
             for endpoint in pool.endpoints:
                 host = endpoint.endpoint_id.rpartition(":")[0]
                 self._by_host[host].add(endpoint.endpoint_id)
+
+    def shown(self, decision: Decision) -> str | None:
+        """What the client is told of it; None: nothing."""
+        if decision.pool not in self._telling:
+            return None
+        return f"{decision.reason}; endpoint={decision.endpoint_id}; pool={decision.pool}"
 
     def model_name(self, requested_model: str) -> ModelName | None:
         """None: no pool serves it."""

@@ -89,6 +89,12 @@ class LogLineOutcome(StrEnum):
     """The file could not be written, or not as fast as lines came."""
 
 
+class SpanOutcome(StrEnum):
+    SENT = "sent"
+    LOST = "lost"
+    """The collector did not take it, or not as fast as spans came."""
+
+
 POOL = "a pool's name"
 Values = type[StrEnum] | str
 """An enumeration, or words for a set that configuration or another module closes."""
@@ -276,6 +282,12 @@ TABLE: tuple[Row, ...] = (
         Kind.COUNTER,
         "Lines of the decision log, when they are written or given up.",
         {"outcome": LogLineOutcome},
+    ),
+    Row(
+        "headway_spans_total",
+        Kind.COUNTER,
+        "Spans of requests, when they are sent to the collector or given up.",
+        {"outcome": SpanOutcome},
     ),
     Row(
         "headway_event_loop_lag_seconds",

@@ -72,6 +72,7 @@ class Metrics:
         self._scrapes = self._counter("headway_scrapes_total")
         self._reloads = self._counter("headway_config_reloads_total")
         self._certificate_reloads = self._counter("headway_certificate_reloads_total")
+        self.spans = self._counter("headway_spans_total")
         self.log_lines = self._counter("headway_decision_log_lines_total")
         self.kv_batches = self._counter("headway_kv_batches_total")
         self.kv_stored_blocks = self._counter("headway_kv_stored_blocks_total")

@@ -66,6 +66,8 @@ class Settings(BaseModel):
     """file that decisions are appended to as JSON lines; - is standard output"""
     decision_log_complete: bool = False
     """log every call of the core, which can be replayed, rather than the policies' samples"""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """base URL of an OpenTelemetry collector (OTLP over HTTP, JSON); spans go to its /v1/traces"""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug logs every request"""
     single_destination: bool = False

@@ -228,6 +228,20 @@ EFFECTS: dict[str, Effect] = {
         0.25,
         0.0,
     ),
+    "RoutingPolicy.spec.observability.tracePercent": Effect(
+        "tracePercent: 10",
+        "tracePercent: 100",
+        lambda f: policy(f).observability.trace_share,
+        0.1,
+        1.0,
+    ),
+    "RoutingPolicy.spec.observability.responseHeader": Effect(
+        "responseHeader: true",
+        "responseHeader: false",
+        lambda f: policy(f).observability.response_header,
+        True,
+        False,
+    ),
     "RoutingPolicy.spec.resilience.maxAttempts": Effect(
         "maxAttempts: 1", "maxAttempts: 2", lambda f: policy(f).max_attempts, 1, 2
     ),

@@ -8,6 +8,7 @@ import pytest_asyncio
 from gateway_stack.engines import Engine
 from gateway_stack.running import running_stack
 from gateway_stack.stack import Stack, leases_returned
+from headway_core.outcomes import Reason
 from headway_router.envoy import BodyMode
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -22,7 +23,8 @@ async def two_pools(
 ) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("two-pools")
     engines = [*chat_engines, *code_engines]
-    async with running_stack(folder, engines, body_mode=request.param) as stack:
+    shows = {"chat": {"observability": {"responseHeader": True}}}
+    async with running_stack(folder, engines, body_mode=request.param, policies=shows) as stack:
         yield stack
 
 
@@ -36,6 +38,17 @@ async def test_a_request_reaches_a_pool_by_its_model(two_pools: Stack, model: st
     assert sum(served.values()) == 5
     assert all(name.startswith(model) for name in served)
     await leases_returned(two_pools)
+
+
+async def test_a_pool_shows_its_decisions_if_its_policy_says_so(two_pools: Stack) -> None:
+    shown = (await two_pools.complete("show", model="chat")).headers["x-headway-decision"]
+    reason, endpoint, pool = shown.split("; ")
+    assert reason in set(Reason) and pool == "pool=default/chat"
+    addresses = {engine.address for engine in two_pools.engines if engine.model == "chat"}
+    assert endpoint.removeprefix("endpoint=") in addresses
+    spoofed = {"x-headway-decision": "mine"}
+    silent = await two_pools.complete("show", model="code", headers=spoofed)
+    assert "x-headway-decision" not in silent.headers
 
 
 async def test_a_long_body_arrives_whole(two_pools: Stack) -> None:

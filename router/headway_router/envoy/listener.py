@@ -37,7 +37,14 @@ def listener(gateway: Gateway) -> Json:
         request_headers_timeout="10s",
         early_header_mutation_extensions=[_remove_headers()],
         route_config={
-            "virtual_hosts": [{"name": "pools", "domains": ["*"], "routes": _routes(gateway)}]
+            "virtual_hosts": [
+                {
+                    "name": "pools",
+                    "domains": ["*"],
+                    "routes": _routes(gateway),
+                    "response_headers_to_add": [_decision()],
+                }
+            ]
         },
         http_filters=[*router_filters(gateway), _forward()],
     )
@@ -46,6 +53,15 @@ def listener(gateway: Gateway) -> Json:
         "address": socket_address(gateway.listener),
         "per_connection_buffer_limit_bytes": gateway.body_limit_bytes,
         "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _decision() -> Json:
+    """What the router lets the client see; without that there is no such header."""
+    value = f"%DYNAMIC_METADATA({headers.DESTINATION_NAMESPACE}:{headers.DECISION})%"
+    return {
+        "header": {"key": headers.DECISION, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }
 
 

@@ -16,6 +16,9 @@ SESSION_ID = "x-session-id"
 VLLM_PRIORITY = "x-vllm-priority"
 CONTENT_LENGTH = "content-length"
 REQUEST_ID = "x-request-id"
+TRACEPARENT = "traceparent"
+DECISION = "x-headway-decision"
+"""Of an answer, by a gateway that adds the metadata of that name."""
 
 REQUEST_ID_METADATA = "x-headway-request-id"
 """gRPC metadata of both streams of a request: its routing and its first token."""
@@ -26,6 +29,7 @@ DROPPED_REASON_LLMD = "x-llm-d-request-dropped-reason"
 READ = frozenset(
     (
         *(":method", ":path", "content-type", "content-encoding", CONTENT_LENGTH, REQUEST_ID),
+        TRACEPARENT,
         *(*OBJECTIVE_HEADERS, *TTFT_HEADERS, *TENANT_HEADERS),
     )
 )
@@ -61,6 +65,8 @@ def headers_of_target(target: Target) -> list[tuple[str, str]]:
 def headers_of_request(route: Route) -> list[tuple[str, str]]:
     """What this one gets.  A real vLLM repeats the session id in the KV events of its blocks."""
     headers = [(SESSION_ID, route.request_id)]
+    if route.traceparent is not None:
+        headers.append((TRACEPARENT, route.traceparent))
     if route.content_length is not None:
         headers.append((CONTENT_LENGTH, str(route.content_length)))
     return headers

@@ -130,6 +130,8 @@ class Target:
     """One ``ip:port``, or two with a comma: the second if the first refuses."""
     pool: str
     vllm_priority: int | None = None
+    shown: str | None = None
+    """For the client to see; None: nothing."""
 
 
 @value
@@ -143,6 +145,8 @@ class Route:
     """In place of the client's; None: that one."""
     content_length: int | None = None
     """Of the body in all; None: it has not changed."""
+    traceparent: str | None = None
+    """In place of the client's; None: that one, if any."""
 
 
 @dataclass(frozen=True, slots=True)

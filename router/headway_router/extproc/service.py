@@ -1,14 +1,16 @@
 """Carries out what sessions and taps ask for: the whole of ext_proc behind a transport."""
 
 from collections.abc import Mapping, Sequence
-from time import perf_counter
+from dataclasses import replace
+from time import perf_counter, time_ns
 from typing import assert_never
 
+from headway_core.events import Failed
 from headway_core.facts import InferenceRequest
 from headway_core.outcomes import Outcome
 from headway_router.dispatch import Dispatcher
 from headway_router.extproc.codec import decode, encode
-from headway_router.extproc.headers import REQUEST_ID_METADATA
+from headway_router.extproc.headers import REQUEST_ID_METADATA, TRACEPARENT
 from headway_router.extproc.messages import (
     Abandoned,
     Continue,
@@ -21,6 +23,7 @@ from headway_router.extproc.messages import (
     ReplaceBody,
     Reply,
     Report,
+    RequestHeaders,
     ResponseBody,
     ResponseHeaders,
     Route,
@@ -31,6 +34,7 @@ from headway_router.extproc.tap import Tap
 from headway_router.metric_table import Phase
 from headway_router.metrics import Metrics
 from headway_router.openai.intake import Intake
+from headway_router.tracing import Tracer
 from headway_router.transport import Deliver
 
 _DEFAULT_CONFIG = ProtocolConfig()
@@ -47,11 +51,13 @@ class ExternalProcessor:
         intake: Intake,
         metrics: Metrics,
         options: SessionOptions | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.intake = intake
         self.metrics = metrics
         self.options = options or SessionOptions()
+        self.tracer = tracer
 
     def open(self, metadata: Mapping[str, str], deliver: Deliver) -> "Exchange":
         request_id = metadata.get(REQUEST_ID_METADATA, "")
@@ -69,6 +75,8 @@ class Exchange:
         self._request_id = request_id
         self._deliver = deliver
         self._part: Session | Tap | None = None
+        self._traceparent: str | None = None
+        """The client's; known where requests are traced."""
         self._is_closed = False
         self.is_over = False
         self.is_waiting = False
@@ -78,6 +86,8 @@ class Exchange:
         part = self._part
         if part is None:
             part = self._part = self._begin(received)
+        if self._processor.tracer and isinstance(received.message, RequestHeaders):
+            self._traceparent = received.message.headers.get(TRACEPARENT)
         replies = self._carry_out(part.receive(received.message))
         if isinstance(part, Tap):
             self.is_over = part.is_over
@@ -102,12 +112,15 @@ class Exchange:
 
     def _carry_out(self, step: Sequence[Reply | Effect]) -> list[bytes]:
         replies: list[bytes] = []
+        tracer = self._processor.tracer
         for item in step:
             match item:
                 case Place(request):
                     replies += self._place(request)
                 case Report(event):
                     self._processor.dispatcher.observe(event)
+                    if tracer is not None:
+                        tracer.observe(event)
                 case Route() | Continue() | ReplaceBody() | StreamedChunk():
                     replies.append(self._encode(item))
                 case Immediate():
@@ -116,6 +129,8 @@ class Exchange:
                     replies.append(self._encode(item))
                 case EngineRefused(request_id):
                     self._processor.dispatcher.engine_refused(request_id)
+                    if tracer is not None:
+                        tracer.observe(Failed(request_id))
                 case Abandoned():
                     self._processor.metrics.cancelled()
                 case _:
@@ -123,9 +138,11 @@ class Exchange:
         return replies
 
     def _place(self, request: InferenceRequest) -> list[bytes]:
-        started = perf_counter()
+        started, start_ns = perf_counter(), time_ns()
         outcome = self._processor.dispatcher.place(request, self._settle)
         self._processor.metrics.phase_s[Phase.PLACE].observe(perf_counter() - started)
+        if self._processor.tracer is not None:
+            self._processor.tracer.begin(outcome, self._traceparent, start_ns)
         return self._resume(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -135,7 +152,14 @@ class Exchange:
     def _resume(self, outcome: Outcome) -> list[bytes]:
         if not isinstance(self._part, Session):
             return []
-        replies = self._carry_out(self._part.resume(outcome))
+        step = self._part.resume(outcome)
+        tracer = self._processor.tracer
+        if tracer is not None and (traceparent := tracer.decided(outcome)):
+            step = [
+                replace(item, traceparent=traceparent) if isinstance(item, Route) else item
+                for item in step
+            ]
+        replies = self._carry_out(step)
         self.is_waiting = self._part.is_waiting
         return replies
 

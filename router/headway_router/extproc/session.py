@@ -231,7 +231,8 @@ class Session:
         destination = placed.decision.endpoint_id
         if placed.fallback_id is not None and not self._options.single_destination:
             destination = f"{destination},{placed.fallback_id}"
-        target = Target(destination, placed.decision.pool, placed.vllm_priority)
+        shown = self._intake.catalogue.shown(placed.decision)
+        target = Target(destination, placed.decision.pool, placed.vllm_priority, shown)
         route = Route(Part.REQUEST_HEADERS, target, placed.request_id)
         if self._flow is None:
             return [route]

@@ -9,6 +9,7 @@ those of ``envoy/service/ext_proc/v3/external_processor.proto`` and
 from functools import lru_cache
 
 from headway_router.extproc.headers import (
+    DECISION,
     DESTINATION,
     DESTINATION_NAMESPACE,
     headers_of_request,
@@ -87,7 +88,8 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 def route(reply: Route) -> bytes:
     """A ProcessingResponse that sends the request to its target."""
     request_id = reply.request_id.encode()
-    if reply.content_length is None and reply.body is None and len(request_id) >= _LEAST_FRAMED:
+    is_plain = reply.content_length is None and reply.body is None and reply.traceparent is None
+    if is_plain and len(request_id) >= _LEAST_FRAMED:
         before, after = _around_id(reply.part, reply.target, len(request_id))
         return before + request_id + after
     return _route(reply)
@@ -121,7 +123,7 @@ def _of_target(target: Target) -> tuple[bytes, bytes, bytes]:
     """What many answers share: headers to set, headers to remove, and the metadata."""
     headers = [_set_header(name, value.encode()) for name, value in headers_of_target(target)]
     removals = [_field(_REMOVE_HEADERS, name.encode()) for name in headers_removed(target)]
-    return b"".join(headers), b"".join(removals), _balancing(target.destination.encode())
+    return b"".join(headers), b"".join(removals), _metadata(target)
 
 
 def _set_header(name: str, value: bytes) -> bytes:
@@ -129,9 +131,13 @@ def _set_header(name: str, value: bytes) -> bytes:
     return _field(_SET_HEADERS, _field(_HEADER, header) + _OVERWRITE_IF_EXISTS_OR_ADD)
 
 
-def _balancing(destination: bytes) -> bytes:
-    """``dynamic_metadata``: ``{"envoy.lb": {"x-gateway-destination-endpoint": destination}}``."""
-    inner = _entry(DESTINATION, _field(_STRING_VALUE, destination))
+def _metadata(target: Target) -> bytes:
+    """``dynamic_metadata``: ``{"envoy.lb": {"x-gateway-destination-endpoint": destination}}``, and
+    what the client is shown.
+    """
+    inner = _entry(DESTINATION, _field(_STRING_VALUE, target.destination.encode()))
+    if target.shown is not None:
+        inner += _entry(DECISION, _field(_STRING_VALUE, target.shown.encode()))
     outer = _entry(DESTINATION_NAMESPACE, _field(_STRUCT_VALUE, inner))
     return _field(_DYNAMIC_METADATA, outer)
 

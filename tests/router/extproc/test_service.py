@@ -1,6 +1,7 @@
 """Messages of a gateway, through sessions and taps, to a real core and back."""
 
 import tracemalloc
+from random import Random
 
 import orjson
 import pytest
@@ -9,9 +10,10 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from edge import gateway
 from edge.gateway import CHAT, configured, destination, headers_removed, headers_set, kind
 from edge.harness import ADDRESSES, Edge, GatewayStream, a_pool
-from headway_core.policy import Fleet, FlowControl, Policy, SloClass
+from headway_core.policy import Fleet, FlowControl, Observability, Policy, SloClass
 from headway_router.errors import ProtocolViolation
 from headway_router.extproc.messages import BodyMode
+from headway_router.tracing import Span, Tracer
 
 ONE_AT_A_TIME = Policy(flow_control=FlowControl(max_queued_requests=3, queue_timeout_s=30.0))
 LONG = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "words " * 20_000}]})
@@ -78,6 +80,38 @@ def test_no_control_header_of_a_client_survives(header: str, mode: BodyMode) -> 
     answer = next(a for a in answers if gateway.common(a).HasField("header_mutation"))
     assert header in headers_removed(answer) | headers_set(answer).keys()
     assert headers_set(answer).get(header) != "spoofed"
+
+
+@pytest.mark.parametrize("mode", [BodyMode.BUFFERED, BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE])
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_the_engine_is_told_of_a_span_and_else_gets_the_clients(
+    mode: BodyMode, is_sampled: bool
+) -> None:
+    edge, spans = Edge(), list[Span]()
+    edge.processor.tracer = Tracer(edge.core, Random(0), spans.append)
+    trace = 32 * "a"
+    sent = {"traceparent": f"00-{trace}-{16 * 'b'}-0{int(is_sampled)}"}
+    stream = edge.stream("request-1")
+    answers = stream.send(configured(gateway.headers(extra=sent), mode))
+    if mode is not BodyMode.NONE:
+        answers += stream.send(gateway.body())
+    answer = next(a for a in answers if gateway.common(a).HasField("header_mutation"))
+    told = headers_set(answer).get("traceparent")
+    assert "traceparent" not in headers_removed(answer)
+    stream.close()
+    assert told == (f"00-{trace}-{spans[0].span_id}-01" if is_sampled else None)
+    assert len(spans) == is_sampled
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_what_the_client_may_see_is_in_the_metadata(shows: bool) -> None:
+    policy = Policy(observability=Observability(response_header=shows))
+    edge = Edge(a_pool(addresses=["10.0.0.1:8000"], policy=policy))
+    _, [answer] = route(edge, "r1")
+    fields = answer.dynamic_metadata["envoy.lb"]
+    seen = "least-backlog; endpoint=10.0.0.1:8000; pool=default/m" if shows else None
+    assert fields["x-gateway-destination-endpoint"] == "10.0.0.1:8000"
+    assert dict(fields.items()).get("x-headway-decision") == seen
 
 
 def test_the_priority_of_a_class_is_the_policys() -> None:
