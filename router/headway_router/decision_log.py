@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from threading import Lock
 from time import time
 from uuid import uuid4
 
@@ -52,6 +53,8 @@ class DecisionLog:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._is_failing = False
+        self._writing = Lock()
+        """The last lines may come while a thread still writes those before."""
         self._fleet: Fleet | None = None
         self._shares: Mapping[str, float] = {}
         seed = uuid4().hex
@@ -103,8 +106,9 @@ class DecisionLog:
         data = memoryview(b"".join(lines))
         outcome = LogLineOutcome.WRITTEN
         try:
-            while data:
-                data = data[os.write(self._file, data) :]
+            with self._writing:
+                while data:
+                    data = data[os.write(self._file, data) :]
             self._is_failing = False
         except OSError as error:
             outcome = LogLineOutcome.LOST
