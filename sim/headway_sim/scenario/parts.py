@@ -73,7 +73,14 @@ def workload(shape: WorkloadShape, folder: Path) -> Workload:
         file = folder / shape.trace.file
         if not file.is_file():
             raise InvalidScenario(f"no such trace: {file}")
-        sources.append(TraceSource(file=file, is_spread=shape.trace.spread))
+        sources.append(
+            TraceSource(
+                file=file,
+                arrivals=shape.trace.arrivals,
+                below_tokens=shape.trace.below_tokens,
+                skip=shape.trace.skip,
+            )
+        )
     if shape.conversations is not None:
         sources.append(_conversations(shape.conversations))
     if shape.poisson is not None:
@@ -86,10 +93,12 @@ def workload(shape: WorkloadShape, folder: Path) -> Workload:
         source=sources[0],
         requests=shape.requests,
         rate_per_s=shape.rate_per_second,
+        native_rate_per_s=shape.native_rate_per_second,
         concurrency=shape.concurrency,
         think_s=shape.think_seconds,
         follows_answers=shape.follows_answers,
         warm_up_requests=shape.warm_up_requests,
+        warm_up_rate_per_s=shape.warm_up_rate_per_second,
     )
 
 
@@ -122,6 +131,9 @@ def _spec(shape: EngineShape, folder: Path) -> EngineSpec:
     block_tokens = shape.block_tokens or given.block_tokens
     kv_tokens = shape.kv_tokens or given.kv_tokens
     num_blocks = kv_tokens // block_tokens + 1
+    host_tokens = shape.host_kv_tokens
+    if host_tokens is None:
+        host_tokens = given.host_blocks * given.block_tokens
     max_model_len = shape.max_model_len or min(
         given.max_model_len, max(2, (num_blocks - 1) * block_tokens)
     )
@@ -129,6 +141,7 @@ def _spec(shape: EngineShape, folder: Path) -> EngineSpec:
         given,
         block_tokens=block_tokens,
         num_blocks=num_blocks,
+        host_blocks=host_tokens // block_tokens,
         max_num_seqs=shape.max_num_seqs or given.max_num_seqs,
         max_num_batched_tokens=shape.max_num_batched_tokens or given.max_num_batched_tokens,
         max_model_len=max_model_len,
@@ -184,6 +197,7 @@ def _observation(shape: ObservationShape) -> Observation:
         ),
         first_tokens=shape.first_tokens,
         sampled_share=shape.sampled_share,
+        cache_view_s=shape.cache_view_seconds,
         kv_events=None
         if kv is None
         else KvEvents(

@@ -20,6 +20,7 @@ from headway_sim.scenario import (
     load,
 )
 from headway_sim.scenario.problems import InvalidScenarioFile
+from headway_sim.scenario.workload import Arrivals
 from headway_sim.step_model import Dilated
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.workloads.poisson import Poisson
@@ -188,10 +189,12 @@ def test_a_trace_is_looked_for_from_the_folder_of_the_file(
     (tmp_path / "t.jsonl").write_text("")
     text = (
         "config: config\nengines: [{profile: tiny}]\n"
-        "workload: {trace: {file: t.jsonl, spread: false}, concurrency: 2, thinkSeconds: 1}\n"
+        "workload: {trace: {file: t.jsonl, arrivals: Recorded}, concurrency: 2, thinkSeconds: 1}\n"
     )
     assert load(scenario_file(text=text)).workload == Workload(
-        source=TraceSource(file=tmp_path / "t.jsonl", is_spread=False), concurrency=2, think_s=1
+        source=TraceSource(file=tmp_path / "t.jsonl", arrivals=Arrivals.RECORDED),
+        concurrency=2,
+        think_s=1,
     )
 
 
