@@ -18,13 +18,15 @@ from headway_sim.scenario.shapes import (
     ScenarioShape,
     WorkloadShape,
 )
-from headway_sim.scenario.workload import (
+from headway_sim.scenario.sources import (
+    AzureSource,
     ConversationSource,
     PoissonSource,
+    ServeGenSource,
     Source,
     TraceSource,
-    Workload,
 )
+from headway_sim.scenario.workload import Workload
 from headway_sim.step_model import Dilated
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.workloads.poisson import Poisson
@@ -70,15 +72,22 @@ def workload(shape: WorkloadShape, folder: Path) -> Workload:
     """Raises: InvalidScenario, InvalidWorkload."""
     sources: list[Source] = []
     if shape.trace is not None:
-        file = folder / shape.trace.file
-        if not file.is_file():
-            raise InvalidScenario(f"no such trace: {file}")
         sources.append(
             TraceSource(
-                file=file,
+                file=_existing(folder / shape.trace.file),
                 arrivals=shape.trace.arrivals,
                 below_tokens=shape.trace.below_tokens,
                 skip=shape.trace.skip,
+            )
+        )
+    if shape.azure is not None:
+        sources.append(AzureSource(file=_existing(folder / shape.azure.file)))
+    if shape.servegen is not None:
+        sources.append(
+            ServeGenSource(
+                path=_existing(folder / shape.servegen.path),
+                duration_s=shape.servegen.duration_seconds,
+                start_s=shape.servegen.from_seconds,
             )
         )
     if shape.conversations is not None:
@@ -87,7 +96,8 @@ def workload(shape: WorkloadShape, folder: Path) -> Workload:
         sources.append(_poisson(shape.poisson))
     if len(sources) != 1:
         raise InvalidScenario(
-            f"{len(sources)} sources; allowed: one of trace, conversations and poisson"
+            f"{len(sources)} sources; allowed: one of trace, azure, servegen, conversations and"
+            " poisson"
         )
     return Workload(
         source=sources[0],
@@ -100,6 +110,12 @@ def workload(shape: WorkloadShape, folder: Path) -> Workload:
         warm_up_requests=shape.warm_up_requests,
         warm_up_rate_per_s=shape.warm_up_rate_per_second,
     )
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InvalidScenario(f"no such trace: {path}")
+    return path
 
 
 def setting(shape: ScenarioShape, planned: tuple[Fault, ...]) -> Setting:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from headway_api.meta import ApiModel
 from headway_sim.scenario.scenario import PRODUCTION
-from headway_sim.scenario.workload import Arrivals
+from headway_sim.scenario.sources import Arrivals
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.world.setting import FirstTokens, KvEvents, Observation, Scrapes, Setting
 
@@ -53,6 +53,18 @@ class TraceShape(ApiModel):
     skip: Annotated[int, Field(ge=0)] = 0
 
 
+class AzureShape(ApiModel):
+    file: Text
+    """From the folder of the scenario file."""
+
+
+class ServeGenShape(ApiModel):
+    path: Text
+    """A folder or a tar, from the folder of the scenario file."""
+    duration_seconds: Positive
+    from_seconds: Seconds = 0.0
+
+
 class ConversationsShape(ApiModel):
     users: Count
     duration_seconds: Positive
@@ -77,9 +89,11 @@ class PoissonShape(ApiModel):
 
 
 class WorkloadShape(ApiModel):
-    """Exactly one of `trace`, `conversations` and `poisson`."""
+    """Exactly one of `trace`, `azure`, `servegen`, `conversations` and `poisson`."""
 
     trace: TraceShape | None = None
+    azure: AzureShape | None = None
+    servegen: ServeGenShape | None = None
     conversations: ConversationsShape | None = None
     poisson: PoissonShape | None = None
     requests: Count | None = None

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 from headway_sim.errors import InvalidScenario
+from headway_sim.scenario.sources import ConversationSource, PoissonSource, Source, all_of
 from headway_sim.seeds import Substreams
 from headway_sim.traffic import (
     FixedConcurrency,
@@ -17,48 +15,8 @@ from headway_sim.traffic import (
     Turn,
     compressed,
 )
-from headway_sim.workloads import mooncake, multi_turn, poisson
+from headway_sim.workloads import multi_turn
 from headway_sim.workloads.request import WorkloadRequest
-
-
-class Arrivals(StrEnum):
-    """What becomes of the ticks that a trace rounds its times to."""
-
-    RECORDED = "Recorded"
-    SPREAD = "Spread"
-    """Uniformly within the tick, by the seed."""
-    EVEN = "Even"
-    """At equal distances until the next recorded time, whatever the seed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSource:
-    """A recorded trace in Mooncake's format."""
-
-    file: Path
-    arrivals: Arrivals = Arrivals.SPREAD
-    below_tokens: int | None = None
-    """Leaves out prompts of so many tokens or more.  None: leaves out nothing."""
-    skip: int = 0
-    """So many of the first are left out, of those that are below."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationSource:
-    """Generated conversations of a fixed number of users."""
-
-    shape: multi_turn.MultiTurn
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoissonSource:
-    """Generated single requests; ``requests`` of the workload says how many."""
-
-    shape: poisson.Poisson
-
-
-Source = TraceSource | ConversationSource | PoissonSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,41 +104,7 @@ class Workload:
         return tuple(self._requests(seed))
 
     def _requests(self, seed: int) -> Iterator[WorkloadRequest]:
-        return islice(_all_of(self.source, seed), self.requests)
-
-
-def _all_of(source: Source, seed: int) -> Iterator[WorkloadRequest]:
-    match source:
-        case TraceSource():
-            yield from _of_trace(source, seed)
-        case ConversationSource():
-            yield from multi_turn.generate(source.shape, seed, source.duration_s)
-        case PoissonSource():
-            yield from poisson.generate(source.shape, seed)
-
-
-def _of_trace(source: TraceSource, seed: int) -> Iterator[WorkloadRequest]:
-    file = source.file
-    stamp_ns = file.stat().st_mtime_ns if file.is_file() else 0
-    recorded = _sent(file, stamp_ns, source.below_tokens)
-    match source.arrivals:
-        case Arrivals.SPREAD:
-            recorded = mooncake.spread(recorded, seed)
-        case Arrivals.EVEN:
-            recorded = mooncake.spaced(recorded)
-    return islice(recorded, source.skip, None)
-
-
-@lru_cache(maxsize=1)
-def _sent(file: Path, stamp_ns: int, below_tokens: int | None) -> tuple[WorkloadRequest, ...]:
-    """Kept for the next run: many runs in one process are of one trace."""
-    recorded = mooncake.load(file)
-    if below_tokens is None:
-        return recorded
-    sent = tuple(r for r in recorded if r.prompt_tokens < below_tokens)
-    if not sent:
-        raise InvalidScenario(f"every prompt has {below_tokens} tokens or more")
-    return sent
+        return islice(all_of(self.source, seed), self.requests)
 
 
 def _warmed(

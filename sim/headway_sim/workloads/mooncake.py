@@ -6,9 +6,7 @@ partial; an id stands for everything up to its end).  Nothing is repaired or lef
 does not fit is an error.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -16,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from headway_sim.errors import InvalidTrace
+from headway_sim.workloads.lines import text_lines
 from headway_sim.workloads.request import Segment, WorkloadRequest
 
 BLOCK_TOKENS = 512
@@ -32,7 +31,7 @@ def load(path: Path) -> tuple[WorkloadRequest, ...]:
         InvalidTrace: naming the file and the line.
     """
     requests: list[WorkloadRequest] = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         try:
             request = _request(line)
         except ValueError as error:
@@ -84,17 +83,6 @@ def _ticks(
     ticks = [list(group) for _, group in groupby(requests, key=lambda request: request.at_s)]
     for tick, following in zip(ticks, [*ticks[1:], None], strict=True):
         yield tick, TICK_S if following is None else following[0].at_s - tick[0].at_s
-
-
-def _lines(path: Path) -> Iterator[str]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            yield from lines
-    except FileNotFoundError:
-        raise InvalidTrace(path, "no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise InvalidTrace(path, f"cannot be read: {error}") from error
 
 
 def _request(line: str) -> WorkloadRequest:

@@ -20,7 +20,7 @@ from headway_sim.scenario import (
     load,
 )
 from headway_sim.scenario.problems import InvalidScenarioFile
-from headway_sim.scenario.workload import Arrivals
+from headway_sim.scenario.sources import Arrivals
 from headway_sim.step_model import Dilated
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.workloads.poisson import Poisson
@@ -245,7 +245,7 @@ def test_a_mistake_is_named_with_its_line(scenario_file: Write, more: str, messa
 @pytest.mark.parametrize(
     ("workload", "message"),
     [
-        ("{}", "0 sources; allowed: one of trace, conversations and poisson"),
+        ("{}", "0 sources; allowed: one of trace, azure, servegen, conversations"),
         ("{poisson: {ratePerSecond: 1}}", "requests is needed"),
         ("{trace: {file: no.jsonl}}", "no such trace"),
         ("{poisson: {ratePerSecond: 1}, requests: 1, followsAnswers: true}", "needs conversations"),

@@ -10,7 +10,7 @@ import pytest
 
 from headway_sim.errors import InvalidScenario
 from headway_sim.scenario import ConversationSource, PoissonSource, TraceSource, Workload
-from headway_sim.scenario.workload import Arrivals
+from headway_sim.scenario.sources import Arrivals
 from headway_sim.traffic import Issued, Traffic
 from headway_sim.workloads.multi_turn import MultiTurn, user_of
 from headway_sim.workloads.poisson import Poisson
