@@ -313,3 +313,28 @@ def test_what_is_no_scenario_at_all(tmp_path: Path, content: bytes, message: str
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidScenario, match=r"no\.yaml: cannot be read: No such file"):
         load(tmp_path / "no.yaml")
+
+
+def test_recorded_lengths_and_client_profiles_are_sources_too(
+    scenario_file: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "azure.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2023-11-16 18:17:03,100,10\n2023-11-16 18:17:05.5,50,3\n"
+    )
+    profiles = tmp_path / "clients"
+    profiles.mkdir()
+    (profiles / "chunk-0-trace.csv").write_text("0,0,0,,0,0\n600,2,1,,0,0\n")
+    lengths = '{"0": {"input_tokens": "{30: 1}", "output_tokens": "{4: 1}"}}'
+    (profiles / "chunk-0-dataset.json").write_text(lengths)
+    head = "config: config\nengines: [{profile: tiny}]\nworkload: "
+    recorded = load(scenario_file(text=f"{head}{{azure: {{file: azure.csv}}}}\n")).workload
+    assert [(i.at_s, i.request.prompt_tokens) for i in recorded.traffic(1).first()] == [
+        (0.0, 100),
+        (2.5, 50),
+    ]
+    of_clients = "{servegen: {path: clients, durationSeconds: 60, fromSeconds: 600}}"
+    made = load(scenario_file(text=f"{head}{of_clients}\n")).workload
+    sent = [(i.at_s < 60, i.request.prompt_tokens) for i in made.traffic(1).first()]
+    assert set(sent) == {(True, 30)}
+    assert 80 < len(sent) < 160
