@@ -58,6 +58,8 @@ QUICK = Size(seeds=2, windows=2, window=100, window_warm_up=20, whole=200, whole
 
 _BY_NAME = {arm.name: arm for arm in BASELINES}
 MAIN = (HEADWAY, DUALMAP, MIN_TTFT, *(_BY_NAME[name] for name in ("sglang", "lmetric")))
+BEST = _BY_NAME["llmd-blend"]
+"""Of the baselines on the conversation trace, by one tie seed; chosen afterwards, so against us."""
 CANDIDATES = (HEADWAY_PAIR, HEADWAY_ALL)
 
 
@@ -75,6 +77,12 @@ def full(folder: Path, size: Size) -> Mapping[str, Part]:
     return {
         "conversation": partial(all_main, bed=conversation, seeds=size.seeds),
         "baselines": partial(parts.knees, bed=conversation, arms=(HEADWAY, *rest), seeds=1),
+        "best-baseline": partial(
+            parts.knees, bed=conversation, arms=(HEADWAY, BEST), seeds=size.seeds
+        ),
+        "best-baseline-elsewhere": partial(
+            _on_all, arms=(HEADWAY, BEST), beds=(conversation_h100, stand_in, stand_in_h100)
+        ),
         "candidates": partial(
             parts.knees, bed=conversation, arms=(HEADWAY, *CANDIDATES), seeds=size.seeds
         ),
@@ -96,9 +104,11 @@ def full(folder: Path, size: Size) -> Mapping[str, Part]:
             arms=(*MAIN, *CANDIDATES),
             rates=[conversation.rate_per_s(number) for number in (-4, 0, 8)],
         ),
-        "orders": partial(parts.knees, bed=conversation, arms=(HEADWAY, NO_HOLD, *ORDERS), seeds=1),
+        "orders": partial(
+            parts.at_rates, bed=conversation, arms=(HEADWAY, NO_HOLD, *ORDERS), rates=[8.0]
+        ),
         "ablations": partial(
-            parts.knees, bed=conversation, arms=(DUALMAP, *DUALMAP_ABLATIONS), seeds=1
+            parts.at_rates, bed=conversation, arms=(DUALMAP, *DUALMAP_ABLATIONS), rates=[8.0]
         ),
     }
 

@@ -148,6 +148,7 @@ def _difference(row: Row, found: Mapping[str, Any], shown: str) -> str:
 
 
 def _stale(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    found = dict(sorted(found.items(), key=lambda part: int(part[0])))
     first = next(iter(found.values()))
     rate = first["rows"][0]["rate_per_s"]
     yield f"{first['bed']} at {rate:g}/s, {_n(first)}: in SLO, by age of the cache view in seconds"
@@ -234,6 +235,8 @@ def _plus_minus(mean: float | None, half: float | None, digits: int) -> str:
 
 _SHOWN: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "past-the-knee": _at_rates,
+    "orders": _at_rates,
+    "ablations": _at_rates,
     "stale-views": _stale,
     "whole": _whole,
     "losing": _losing,
