@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.dualmap.markdown import plus_minus, table
 from benchmarks.dualmap.parts import compared
 from headway_cli.compare.plot import svg
 from headway_cli.compare.table import estimated_points, estimated_share
@@ -44,13 +45,13 @@ def _knees(rows: Sequence[Row]) -> Iterator[str]:
         yield ""
         on_bed = [row for row in rows if row["bed"] == bed]
         lead = on_bed[0]
-        yield from _table(
+        yield from table(
             ("policy", "n", "rate at 90 %", f"{lead['arm']} is above it by"),
             (
                 (
                     row["arm"],
                     f"{row['windows']} x {row['seeds']}",
-                    _plus_minus(row["rate_per_s"], row["half_width"], 2),
+                    plus_minus(row["rate_per_s"], row["half_width"], 2),
                     "" if row is lead else _above(lead, row),
                 )
                 for row in on_bed
@@ -61,14 +62,14 @@ def _knees(rows: Sequence[Row]) -> Iterator[str]:
 
 def _above(lead: Row, row: Row) -> str:
     found = compared(lead, row)
-    shown = _plus_minus(found["percent"], found["half_width"], 1)
+    shown = plus_minus(found["percent"], found["half_width"], 1)
     return shown if shown == "-" else f"{shown} %"
 
 
 def _at_rates(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['bed']}, {_n(found)}; differences to {found['reference']} are paired"
     yield ""
-    yield from _table(
+    yield from table(
         (
             "rate",
             "delivered",
@@ -97,10 +98,20 @@ def _at_rates(found: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def _past(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from _at_rates(found)
+    for rate in sorted({row["rate_per_s"] for row in found["rows"]}):
+        on_rate = [row for row in found["rows"] if row["rate_per_s"] == rate]
+        yield ""
+        yield f"By prompt tokens at {rate:g}/s: in SLO, median slowdown (TTFT / that when alone)"
+        yield ""
+        yield from _by_length([(row["policy"], row["by_prompt_tokens"]) for row in on_rate])
+
+
 def _latencies(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['bed']}, {_n(found)}; differences to {found['reference']} are paired"
     yield ""
-    yield from _table(
+    yield from table(
         (
             "rate",
             "policy",
@@ -139,7 +150,7 @@ def _with_difference(row: Row, found: Mapping[str, Any], name: str) -> tuple[str
     shown = "-"
     if apart is not None:
         half = apart["half_width"]
-        shown = _plus_minus(1000 * apart["mean"], None if half is None else 1000 * half, 0) + " ms"
+        shown = plus_minus(1000 * apart["mean"], None if half is None else 1000 * half, 0) + " ms"
     return _mean(row, name, seconds), _difference(row, found, shown)
 
 
@@ -155,7 +166,7 @@ def _stale(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     names = [row["policy"] for row in first["rows"]]
     by_age = {age: [row["attainment"] for row in part["rows"]] for age, part in found.items()}
-    yield from _table(
+    yield from table(
         ("policy", *by_age),
         (
             (name, *(estimated_share(by_age[age][place]) for age in by_age))
@@ -167,7 +178,7 @@ def _stale(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _whole(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['bed']}: one run of {found['requests']:,} requests after warm-up, no interval"
     yield ""
-    yield from _table(
+    yield from table(
         ("rate", "delivered", "policy", "in SLO", "shed", "cached", "TTFT p50", "p90", "p99"),
         (
             (
@@ -186,23 +197,29 @@ def _whole(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"By prompt tokens at {rate:g}/s: in SLO, median slowdown (TTFT / that when alone)"
         yield ""
-        yield from _by_length([row for row in found["rows"] if row["rate_per_s"] == rate])
+        yield from _by_length(
+            [
+                (row["arm"], row["report"]["by_prompt_tokens"])
+                for row in found["rows"]
+                if row["rate_per_s"] == rate
+            ]
+        )
 
 
-def _by_length(rows: Sequence[Row]) -> Iterator[str]:
-    buckets = rows[0]["report"]["by_prompt_tokens"]
+def _by_length(rows: Sequence[tuple[str, Sequence[Row]]]) -> Iterator[str]:
+    _, buckets = rows[0]
     heads = [f"from {bucket['from']:,} (n = {bucket['arrived']:,})" for bucket in buckets]
-    yield from _table(
+    yield from table(
         ("policy", *heads),
         (
             (
-                row["arm"],
+                name,
                 *(
                     f"{share(b['attainment'])}, {number(b['slowdown'] and b['slowdown']['p50'])} x"
-                    for b in row["report"]["by_prompt_tokens"]
+                    for b in found
                 ),
             )
-            for row in rows
+            for name, found in rows
         ),
     )
 
@@ -216,25 +233,12 @@ def _losing(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield "|" + "---|" * len(heads)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-
-
 def _n(found: Mapping[str, Any]) -> str:
     return f"n = {found['windows']} x {found['seeds']}"
 
 
-def _plus_minus(mean: float | None, half: float | None, digits: int) -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
-
-
 _SHOWN: Mapping[str, Callable[[Any], Iterator[str]]] = {
-    "past-the-knee": _at_rates,
+    "past-the-knee": _past,
     "orders": _at_rates,
     "ablations": _at_rates,
     "stale-views": _stale,

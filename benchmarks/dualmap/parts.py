@@ -56,7 +56,8 @@ def knees(lab: Lab, bed: Bed, arms: Sequence[Arm], seeds: int) -> list[dict[str,
 def at_rates(lab: Lab, bed: Bed, arms: Sequence[Arm], rates: Sequence[float]) -> dict[str, Any]:
     """What `headway compare` sums up, over windows instead of seeds; one tie seed.
 
-    With it, window by window, how far the others' latencies are from those of the first arm.
+    With it, window by window, how far the others' latencies are from those of the first arm, and
+    by prompt length what became of the requests of all windows.
     """
     wanted = {
         Cell(arm.name, rate, sample.window): lab.task(bed, arm, rate, sample)
@@ -71,6 +72,8 @@ def at_rates(lab: Lab, bed: Bed, arms: Sequence[Arm], rates: Sequence[float]) ->
         for name in PAIRED:
             apart = difference(reports, name, row["policy"], arms[0].name, row["rate_per_s"])
             row[f"{name}_difference"] = None if apart is None else apart.as_json()
+        of_row = [r for c, r in reports.items() if (c.policy, c.rate_per_s) == _which(row)]
+        row["by_prompt_tokens"] = _by_length(of_row)
     return {"bed": bed.name, "windows": bed.windows, "seeds": 1, **summed}
 
 
@@ -123,6 +126,32 @@ def _answered(lab: Lab, asked: Sequence[Question]) -> list[tuple[Question, Knee 
                 found.append((question, end.value))
         going = still
     return found
+
+
+def _which(row: Mapping[str, Any]) -> tuple[str, float]:
+    return row["policy"], row["rate_per_s"]
+
+
+def _by_length(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Attainment of all arrivals of a length; of the windows' median slowdowns the mean."""
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for report in reports:
+        for bucket in report["by_prompt_tokens"]:
+            found.setdefault(bucket["from"], []).append(bucket)
+    rows = []
+    for start, buckets in sorted(found.items()):
+        arrived = sum(bucket["arrived"] for bucket in buckets)
+        met = sum(bucket["arrived"] * bucket["attainment"] for bucket in buckets)
+        slowdowns = [b["slowdown"]["p50"] for b in buckets if b["slowdown"] is not None]
+        rows.append(
+            {
+                "from": start,
+                "arrived": arrived,
+                "attainment": met / arrived,
+                "slowdown": {"p50": fmean(slowdowns)} if slowdowns else None,
+            }
+        )
+    return rows
 
 
 def _start(near: Found, sample: Sample) -> int:

@@ -21,7 +21,7 @@ class ExtentCache(Bookkeeping):
         """What the request that was refused last would have found."""
         self._pool = ExtentPool(
             config.num_blocks,
-            host_blocks=config.host_blocks,
+            config.host_blocks,
             unhashed_free_to_front=config.unhashed_free_to_front,
         )
         self._tables: dict[Sequence, Table] = {}

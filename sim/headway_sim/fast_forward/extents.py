@@ -22,14 +22,11 @@ from headway_sim.fast_forward.runs import Copy, HashOf, Hit, Ring, Run, Table
 class ExtentPool:
     """All blocks of an engine, and which content can be found in them."""
 
-    def __init__(
-        self, num_blocks: int, *, host_blocks: int = 0, unhashed_free_to_front: bool = True
-    ) -> None:
-        self._usable = num_blocks - 1
+    def __init__(self, num_blocks: int, host_blocks: int, *, unhashed_free_to_front: bool) -> None:
+        self._usable, self._in_all = num_blocks - 1, num_blocks - 1 + host_blocks
         self._unhashed_free_to_front = unhashed_free_to_front
         self.free_blocks = self._usable
         """Blocks that requests may yet take, whether or not they still hold content."""
-        self._in_all = self._usable + host_blocks
         self._ring = Ring()
         self._ring.append_blanks(self._in_all)
         self._runs: dict[int, Run] = {}
