@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import exchange, memory, phases
+from benchmarks.dualmap import command as dualmap
 from benchmarks.machine import describe
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["dualmap"]:
+        return dualmap.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     names = ("exchange", "phases", "memory")
     parser.add_argument("what", nargs="*", metavar="NAME", help=f"of {', '.join(names)} (all)")

@@ -8,9 +8,11 @@ from pathlib import Path
 from headway_cli.simulation_table import rows
 from headway_sim.decision_log import replay
 from headway_sim.errors import SimulatorError
+from headway_sim.perfetto import write_trace
 from headway_sim.report import simulate
 from headway_sim.request_table import write_csv
 from headway_sim.scenario import load
+from headway_sim.scenario.faults import endpoint_name
 
 MAX_DIFFERENCES = 10
 """So many are printed."""
@@ -24,7 +26,7 @@ def main(arguments: list[str]) -> int:
         parser.error("give either a SCENARIO.yaml or --replay FILE")
     if given.replay is not None:
         return _replay(given.replay)
-    for path in (given.json, given.csv):
+    for path in (given.json, given.csv, given.perfetto):
         if path is not None and not path.absolute().parent.is_dir():
             print(f"headway simulate: no such folder: {path.absolute().parent}", file=sys.stderr)
             return 2
@@ -41,6 +43,11 @@ def main(arguments: list[str]) -> int:
     if given.csv is not None:
         with given.csv.open("w", encoding="utf-8") as file:
             write_csv(run.records, file)
+    if given.perfetto is not None:
+        endpoints = (e for pool in scenario.fleet.pools for e in pool.endpoints)
+        names = {endpoint.endpoint_id: endpoint_name(endpoint) for endpoint in endpoints}
+        with given.perfetto.open("w", encoding="utf-8") as file:
+            write_trace(run.records, names, file)
     for row in rows(report):
         print(row)
     return 0
@@ -83,4 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=_seed, metavar="N", help="instead of the scenario's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a line per request here")
+    parser.add_argument(
+        "--perfetto", type=Path, metavar="FILE", help="write a trace for ui.perfetto.dev here"
+    )
     return parser

@@ -11,6 +11,7 @@ from headway_core.holding import Holding, decided, place_at
 from headway_core.outcomes import Course, Decision, Explanation, Held, Outcome, Shed, ShedReason
 from headway_core.policy import Pool, SloClass
 from headway_core.pool_state import PoolState
+from headway_core.prefix.mirror import Mirror
 from headway_core.prospects import assess, choices
 from headway_core.timers import Timers
 from headway_core.tracking import Tracked
@@ -25,11 +26,12 @@ class PoolRouter:
         self,
         pool: Pool,
         rng: Random,
+        mirror: Mirror,
         request_timers: Timers,
         pool_timers: Timers,
         settled: list[Outcome],
     ) -> None:
-        self.state = PoolState(pool, PoolEndpoints(rng))
+        self.state = PoolState(pool, PoolEndpoints(rng), mirror)
         self._pool_timers = pool_timers
         self._settled = settled
         self._warm_due: float | None = None

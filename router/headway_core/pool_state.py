@@ -21,11 +21,11 @@ _TYPICAL_SMOOTHING = 0.05
 class PoolState:
     """The parts are public: other modules own the rules, this one keeps the parts consistent."""
 
-    def __init__(self, pool: Pool, endpoints: PoolEndpoints) -> None:
+    def __init__(self, pool: Pool, endpoints: PoolEndpoints, mirror: Mirror | None = None) -> None:
         self.pool = pool
         self.endpoints = endpoints
         self.ladder = Ladder()
-        self.mirror = Mirror()
+        self.mirror = Mirror() if mirror is None else mirror
         self.latency = LatencyModel()
         self.ledger = Ledger()
         self.queues: dict[EndpointId, HeldQueue] = {}

@@ -5,7 +5,7 @@ State is pushed to it, time is an argument, and nothing happens between calls: t
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from random import Random
 from typing import assert_never
@@ -28,6 +28,7 @@ from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.outcomes import Course, Explanation, Outcome, Shed, ShedReason
 from headway_core.policy import Fleet
 from headway_core.pool import PoolRouter
+from headway_core.prefix.mirror import Mirror
 from headway_core.stats import PoolStats, pool_stats
 from headway_core.timers import Timers
 from headway_core.tracking import Tracked
@@ -42,8 +43,10 @@ class Router:
     ``now`` counts as the latest.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, make_mirror: Callable[[], Mirror] = Mirror) -> None:
+        """``make_mirror``: for every pool, what its caches are believed to hold."""
         self._rng = rng
+        self._make_mirror = make_mirror
         self._fleet = Fleet()
         self._pools: dict[str, PoolRouter] = {}
         self._by_model: dict[str, PoolRouter] = {}
@@ -92,7 +95,12 @@ class Router:
             router = self._pools.get(name)
             if router is None:
                 router = self._pools[name] = PoolRouter(
-                    pool, self._rng, self._request_timers, self._pool_timers, self._settled
+                    pool,
+                    self._rng,
+                    self._make_mirror(),
+                    self._request_timers,
+                    self._pool_timers,
+                    self._settled,
                 )
             router.apply(pool, now)
         self._fleet = fleet

@@ -14,7 +14,8 @@ from headway_sim.content import Contents, SizeEstimate
 from headway_sim.engine import Engine, EngineConfig, EngineRequest
 from headway_sim.profiles import profile
 from headway_sim.scenario.scenario import Scenario
-from headway_sim.scenario.workload import TraceSource, Workload
+from headway_sim.scenario.sources import TraceSource
+from headway_sim.scenario.workload import Workload
 from headway_sim.traffic import OpenLoop, compressed
 from headway_sim.workloads import mooncake
 from headway_sim.workloads.request import Segment, WorkloadRequest

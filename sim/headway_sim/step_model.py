@@ -54,10 +54,7 @@ class FourTerm:
     host_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in self.__slots__:
-            value = getattr(self, field)
-            if not (isfinite(value) and value >= 0):
-                raise InvalidEngineConfig(field, value, "finite and >= 0")
+        _require_times(self)
 
     def step(
         self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
@@ -74,6 +71,40 @@ class FourTerm:
     def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
         base_ms = self.alpha_ms + self.gamma_ms_per_sequence * decodes + self.host_ms
         return DecodeLine(1e-3 * base_ms, 1e-3 * self.delta_ms_per_kv_token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phased:
+    """Prefill and decode are paid apart, each with a constant of its own; both where they mix:
+
+        ms = prefill + per new token + per token computed before      (if anything is prefilled)
+           + decode + per KV token                                    (if anything is decoded)
+
+    For accelerators that nobody has tables of, from what is published of each phase.  Tokens
+    computed before are what a chunk finds in the cache, so their price is that of loading them.
+    """
+
+    prefill_ms: float
+    ms_per_prefill_token: float
+    ms_per_token_before: float
+    decode_ms: float
+    ms_per_kv_token: float
+
+    def __post_init__(self) -> None:
+        _require_times(self)
+
+    def step(
+        self, prefill_chunks: Sequence[tuple[int, int]], decodes: int, kv_tokens: int
+    ) -> float:
+        ms = self.decode_ms + self.ms_per_kv_token * kv_tokens if decodes else 0.0
+        if prefill_chunks:
+            ms += self.prefill_ms
+            for new, before in prefill_chunks:
+                ms += self.ms_per_prefill_token * new + self.ms_per_token_before * before
+        return 1e-3 * ms
+
+    def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
+        return DecodeLine(1e-3 * self.decode_ms, 1e-3 * self.ms_per_kv_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,13 @@ class Dilated:
 
     def decode_line(self, decodes: int, kv_tokens: int) -> DecodeLine:
         return stretched(self.model.decode_line(decodes, kv_tokens), self.factor)
+
+
+def _require_times(model: FourTerm | Phased) -> None:
+    for field in model.__slots__:
+        value = getattr(model, field)
+        if not (isfinite(value) and value >= 0):
+            raise InvalidEngineConfig(field, value, "finite and >= 0")
 
 
 def stretched(line: DecodeLine, factor: float) -> DecodeLine:

@@ -60,9 +60,11 @@ class InFlight:
 class Views:
     """One pool as one router sees it.  ``sent`` and ``observe`` write, all else reads."""
 
-    def __init__(self, pool: Pool, *, sees_first_tokens: bool) -> None:
+    def __init__(
+        self, pool: Pool, *, sees_first_tokens: bool, mirror: Mirror | None = None
+    ) -> None:
         self._sees_first_tokens = sees_first_tokens
-        self._mirror = Mirror()
+        self._mirror = Mirror() if mirror is None else mirror
         self._endpoints: dict[EndpointId, Endpoint] = {}
         self._unreachable: set[EndpointId] = set()
         self._engines: dict[EndpointId, EngineView] = {}

@@ -75,9 +75,9 @@ def test_the_files_are_the_same_to_the_byte_in_another_process(small: Path, tmp_
     contents = set()
     for hash_seed in ("1", "77"):
         command = [sys.executable, "-m", "headway_cli", "simulate", str(small)]
-        files = [tmp_path / f"{hash_seed}.json", tmp_path / f"{hash_seed}.csv"]
+        files = [tmp_path / f"{hash_seed}.{kind}" for kind in ("json", "csv", "trace")]
         subprocess.run(
-            [*command, "--json", str(files[0]), "--csv", str(files[1])],
+            [*command, "--json", files[0], "--csv", files[1], "--perfetto", files[2]],
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
             check=True,
             capture_output=True,

@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
         ("max_model_len", 1, ">= 2"),
         ("long_prefill_threshold", -1, ">= 0"),
         ("max_loras", -1, ">= 0"),
+        ("host_blocks", -1, ">= 0"),
         ("policy", "lifo", "'fcfs' or 'priority'"),
     ],
 )

@@ -1,5 +1,7 @@
 """What a request finds computed already, and what it leaves behind."""
 
+from dataclasses import replace
+
 import pytest
 
 from headway_sim.engine import Engine, EngineConfig, EngineEvent, KvRemoved, KvStored, Scheduled
@@ -13,7 +15,14 @@ def _engine(
     prefix_caching: bool = True,
     async_scheduling: bool = True,
 ) -> Engine:
-    config = EngineConfig(
+    config = _config(num_blocks, prefix_caching, async_scheduling)
+    return Engine(config, steps)
+
+
+def _config(
+    num_blocks: int, prefix_caching: bool = True, async_scheduling: bool = True
+) -> EngineConfig:
+    return EngineConfig(
         num_blocks=num_blocks,
         max_num_seqs=8,
         max_num_batched_tokens=512,
@@ -21,7 +30,6 @@ def _engine(
         prefix_caching=prefix_caching,
         async_scheduling=async_scheduling,
     )
-    return Engine(config, steps)
 
 
 def _cached(events: list[EngineEvent]) -> dict[str, int]:
@@ -143,3 +151,22 @@ def test_a_hit_that_is_not_in_use_counts_against_the_free_blocks() -> None:
     scheduled = [(e.request_id, e.at_ns // MS) for e in events if isinstance(e, Scheduled)]
     assert scheduled == [("holder", 20), ("big", 50)]
     assert _cached(events)["big"] == 80
+
+
+def test_a_host_tier_keeps_content_and_lets_no_more_requests_in() -> None:
+    """Ten blocks for live requests; three prompts of eight come and go, then the first again."""
+    cached, waited = {}, {}
+    for host_blocks in (0, 20):
+        steps = RecordedSteps()
+        engine = Engine(replace(_config(num_blocks=11), host_blocks=host_blocks), steps)
+        for name in ("a", "b", "c"):
+            engine.submit(a_request(name, 128, output_tokens=2), 0)
+        engine.advance(1)
+        waited[host_blocks] = engine.stats().waiting_capacity
+        assert engine.stats().kv_usage == pytest.approx(0.9)
+        run_to_end(engine)
+        engine.submit(a_request("again", 128, content="a"), 1000 * MS)
+        cached[host_blocks] = _cached(run_to_end(engine))["again"]
+        assert engine.stats().kv_usage == 0
+    assert waited == {0: 2, 20: 2}
+    assert cached == {0: 0, 20: 112}

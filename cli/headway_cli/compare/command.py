@@ -61,7 +61,7 @@ def _fill(path: Path, wanted: tuple[Cell, ...], store: Store, jobs: int) -> dict
     known = {cell: report for cell in wanted if (report := store.read(cell)) is not None}
     todo = [cell for cell in wanted if cell not in known]
     progress = Progress(len(todo), len(known), _say)
-    for cell, report in run_all(path, todo, jobs):
+    for (_, cell), report in run_all([(path, cell) for cell in todo], jobs):
         store.write(cell, report)
         known[cell] = report
         progress.step(cell)

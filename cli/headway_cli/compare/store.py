@@ -14,8 +14,9 @@ import headway_core
 import headway_sim
 from headway_cli.compare.grid import Cell
 from headway_sim.report import Report
-from headway_sim.scenario import Scenario, TraceSource
+from headway_sim.scenario import Scenario
 from headway_sim.scenario.file import config_folder, documents, engine_files
+from headway_sim.scenario.sources import files_of
 
 
 def default_folder() -> Path:
@@ -35,9 +36,8 @@ class Store:
             digest.update(content)
         for named in engine_files(path):
             digest.update(named.read_bytes())
-        source = scenario.workload.source
-        if isinstance(source, TraceSource):
-            with source.file.open("rb") as file:
+        for read in files_of(scenario.workload.source):
+            with read.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         self._base = digest.hexdigest()
 

@@ -25,12 +25,12 @@ def rows(name: str, summed: Mapping[str, Any]) -> Iterator[str]:
         is_reference = row["policy"] == reference
         shown = (
             "-" if row["rate_per_s"] is None else f"{row['rate_per_s']:g}",
-            _share(row["attainment"]),
-            "" if is_reference else _points(row["attainment_difference"]),
+            estimated_share(row["attainment"]),
+            "" if is_reference else estimated_points(row["attainment_difference"]),
             _seconds(row["ttft_p50_s"]),
             _seconds(row["ttft_p90_s"]),
-            _share(row["cached_share"], with_width=False),
-            _share(row["shed_share"], with_width=False),
+            estimated_share(row["cached_share"], with_width=False),
+            estimated_share(row["shed_share"], with_width=False),
         )
         yield f"  {row['policy'][:24]:<24}" + "".join(
             f"{value:>{width}}" for value, width in zip(shown, _WIDTHS, strict=True)
@@ -46,7 +46,7 @@ def rows(name: str, summed: Mapping[str, Any]) -> Iterator[str]:
 _WIDTHS = (10, 18, 20, 10, 10, 10, 10)
 
 
-def _share(found: Estimated | None, *, with_width: bool = True) -> str:
+def estimated_share(found: Estimated | None, *, with_width: bool = True) -> str:
     if found is None:
         return "-"
     half = found["half_width"]
@@ -54,7 +54,7 @@ def _share(found: Estimated | None, *, with_width: bool = True) -> str:
     return f"{100 * found['mean']:.1f}{width} %"
 
 
-def _points(found: Estimated | None) -> str:
+def estimated_points(found: Estimated | None) -> str:
     if found is None:
         return "-"
     half = found["half_width"]

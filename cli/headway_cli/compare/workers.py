@@ -13,20 +13,24 @@ from headway_sim.report import Report
 Said = Callable[[str], None]
 
 
-def run_all(path: Path, todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Report]]:
-    """Cells with their reports, as they end.
+Task = tuple[Path, Cell]
+"""A scenario file, and what is varied in it."""
+
+
+def run_all(todo: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Report]]:
+    """Tasks with their reports, as they end.
 
     Raises: SimulatorError: of the first cell that has one; the others are given up.
     """
     if jobs == 1 or len(todo) == 1:
-        for cell in todo:
-            yield cell, run(path, cell)
+        for task in todo:
+            yield task, run(*task)
         return
     # Spawned, so that a run starts as it does by itself, whatever this process has imported.
     pool = ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn"))
     try:
-        futures: dict[Future[Report | str], Cell] = {
-            pool.submit(_attempt, path, cell): cell for cell in todo
+        futures: dict[Future[Report | str], Task] = {
+            pool.submit(_attempt, *task): task for task in todo
         }
         for future in as_completed(futures):
             result = future.result()

@@ -1,11 +1,12 @@
 """A picker around a rule: views kept from events, every request sent at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headway_core.events import Event
 from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.outcomes import ShedReason
 from headway_core.policy import Fleet, Pool
+from headway_core.prefix.mirror import Mirror
 from headway_sim.baselines.rule import Rule
 from headway_sim.errors import InvalidScenario
 from headway_sim.pickers import Answer, Refused, Sent
@@ -15,8 +16,11 @@ from headway_sim.views import Views, allowed
 class RulePicker:
     """Routes one pool; raises `InvalidScenario` for a fleet of several."""
 
-    def __init__(self, rule: Rule, *, sees_first_tokens: bool) -> None:
+    def __init__(
+        self, rule: Rule, *, sees_first_tokens: bool, make_mirror: Callable[[], Mirror] = Mirror
+    ) -> None:
         self._rule = rule
+        self._make_mirror = make_mirror
         self._sees_first_tokens = sees_first_tokens
         self._views: Views | None = None
         self._pool: Pool | None = None
@@ -26,7 +30,9 @@ class RulePicker:
         if self._pool is None:
             return ()
         if self._views is None:
-            self._views = Views(self._pool, sees_first_tokens=self._sees_first_tokens)
+            self._views = Views(
+                self._pool, sees_first_tokens=self._sees_first_tokens, mirror=self._make_mirror()
+            )
         self._views.apply(self._pool)
         return ()
 

@@ -6,6 +6,7 @@ from random import Random
 from types import MappingProxyType
 from typing import cast
 
+from headway_core.prefix.mirror import Mirror
 from headway_sim.baselines import (
     aibrix,
     chwbl,
@@ -44,13 +45,23 @@ class Baseline:
                 found[one.name] = value
         return found
 
-    def picker(self, rng: Random, *, sees_first_tokens: bool, parameters: Parameters) -> Picker:
+    def picker(
+        self,
+        rng: Random,
+        *,
+        sees_first_tokens: bool,
+        parameters: Parameters,
+        make_mirror: Callable[[], Mirror] = Mirror,
+    ) -> Picker:
         """Raises: InvalidScenario: a parameter that it does not have, or of another type."""
         settings = {**self.settings, **self._checked(parameters)}
         if self.kind is DualMap:
+            settings["make_mirror"] = make_mirror
             return DualMap(rng, sees_first_tokens, **settings)  # type: ignore[arg-type]
         make = cast("Callable[..., Rule]", self.kind)
-        return RulePicker(make(rng, **settings), sees_first_tokens=sees_first_tokens)
+        return RulePicker(
+            make(rng, **settings), sees_first_tokens=sees_first_tokens, make_mirror=make_mirror
+        )
 
     def _checked(self, parameters: Parameters) -> dict[str, object]:
         known = self.parameters()

@@ -30,6 +30,9 @@ class EngineConfig:
     max_model_len: int
     """Prompt and output together, at most."""
     block_tokens: int = 16
+    host_blocks: int = 0
+    """Blocks of a KV tier in the host's memory: they keep content to be found again, in the same
+    order of eviction, and no live request lives in them.  What a hit costs is the step model's."""
     prefix_caching: bool = True
     async_scheduling: bool = True
     """Compose the next batch while the current one runs."""
@@ -51,7 +54,7 @@ class EngineConfig:
             self._require(field, ">= 1", getattr(self, field) >= 1)
         self._require("num_blocks", ">= 2 (block 0 is a null block)", self.num_blocks >= 2)
         self._require("max_model_len", ">= 2", self.max_model_len >= 2)
-        for field in ("long_prefill_threshold", "max_loras"):
+        for field in ("long_prefill_threshold", "max_loras", "host_blocks"):
             self._require(field, ">= 0", getattr(self, field) >= 0)
         policies = " or ".join(repr(str(p)) for p in SchedulingPolicy)
         self._require("policy", policies, self.policy in set(SchedulingPolicy))
@@ -66,8 +69,13 @@ class EngineConfig:
 
     @property
     def kv_tokens(self) -> int:
-        """Tokens that the KV cache can hold."""
+        """Tokens that live requests can hold."""
         return (self.num_blocks - 1) * self.block_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of content that can be found again, the host's tier included."""
+        return (self.num_blocks + self.host_blocks) * self.block_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,21 +94,28 @@ class FreeList:
 
 
 class BlockPool:
-    """All blocks of an engine, and which content can be found in them."""
+    """All blocks of an engine, and which content can be found in them.
 
-    def __init__(self, num_blocks: int, *, unhashed_free_to_front: bool = True) -> None:
+    ``host_blocks`` more keep content, but never more than ``num_blocks - 1`` are in use: content
+    that leaves the one tier for the other keeps its turn, so one list orders both.
+    """
+
+    def __init__(
+        self, num_blocks: int, *, host_blocks: int = 0, unhashed_free_to_front: bool = True
+    ) -> None:
         self._usable = num_blocks - 1
+        self._host_blocks = host_blocks
         self._unhashed_free_to_front = unhashed_free_to_front
         self._free = FreeList()
         # Block 0 is the null block: never handed out, so it is never in the list.
-        self._free.append(Block(block_id) for block_id in range(1, num_blocks))
+        self._free.append(Block(block_id) for block_id in range(1, num_blocks + host_blocks))
         # Blocks under one hash in the order of registration: dicts keep it.
         self._cached: dict[int, dict[int, Block]] = {}
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that no request uses, whether or not they still hold content."""
-        return self._free.length
+        """Blocks that requests may yet take, whether or not they still hold content."""
+        return self._free.length - self._host_blocks
 
     @property
     def usable_blocks(self) -> int:
@@ -117,7 +124,7 @@ class BlockPool:
     @property
     def usage(self) -> float:
         """Share of the blocks that live requests use: ``1 - free / (num_blocks - 1)``."""
-        return 1 - self._free.length / self._usable
+        return 1 - self.free_blocks / self._usable
 
     def free_order(self) -> list[tuple[int, int | None]]:
         """(block id, hash) of the free blocks, the next to be reused first."""
@@ -147,7 +154,7 @@ class BlockPool:
         Returns them with the hashes that were evicted, in order.  A hash that another block
         still answers for is among them too: vLLM announces every eviction of a block.
         """
-        assert count <= self._free.length, "the caller checks that they fit"
+        assert count <= self.free_blocks, "the caller checks that they fit"
         taken = []
         evicted = []
         for _ in range(count):
@@ -182,7 +189,7 @@ class BlockPool:
 
         The order of the free list stays.
         """
-        if self._free.length != self._usable:
+        if self.free_blocks != self._usable:
             return False
         for block in self._free:
             block.block_hash = None

@@ -74,7 +74,9 @@ class KvCache(Bookkeeping):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config.block_tokens)
         self._pool = BlockPool(
-            config.num_blocks, unhashed_free_to_front=config.unhashed_free_to_front
+            config.num_blocks,
+            host_blocks=config.host_blocks,
+            unhashed_free_to_front=config.unhashed_free_to_front,
         )
 
     @property

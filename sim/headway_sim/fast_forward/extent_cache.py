@@ -20,7 +20,9 @@ class ExtentCache(Bookkeeping):
         self.refused: Hit | None = None
         """What the request that was refused last would have found."""
         self._pool = ExtentPool(
-            config.num_blocks, unhashed_free_to_front=config.unhashed_free_to_front
+            config.num_blocks,
+            config.host_blocks,
+            unhashed_free_to_front=config.unhashed_free_to_front,
         )
         self._tables: dict[Sequence, Table] = {}
 

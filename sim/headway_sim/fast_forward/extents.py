@@ -22,13 +22,13 @@ from headway_sim.fast_forward.runs import Copy, HashOf, Hit, Ring, Run, Table
 class ExtentPool:
     """All blocks of an engine, and which content can be found in them."""
 
-    def __init__(self, num_blocks: int, *, unhashed_free_to_front: bool = True) -> None:
-        self._usable = num_blocks - 1
+    def __init__(self, num_blocks: int, host_blocks: int, *, unhashed_free_to_front: bool) -> None:
+        self._usable, self._in_all = num_blocks - 1, num_blocks - 1 + host_blocks
         self._unhashed_free_to_front = unhashed_free_to_front
         self.free_blocks = self._usable
-        """Blocks that no request uses, whether or not they still hold content."""
+        """Blocks that requests may yet take, whether or not they still hold content."""
         self._ring = Ring()
-        self._ring.append_blanks(self._usable)
+        self._ring.append_blanks(self._in_all)
         self._runs: dict[int, Run] = {}
         """By the hash of their first block."""
         self.filled: Callable[[Table], int] = _nothing
@@ -45,7 +45,7 @@ class ExtentPool:
     @property
     def blanks_in_front(self) -> int:
         """So many can be taken before content is evicted."""
-        return self._ring.blanks_in_front
+        return min(self._ring.blanks_in_front, self.free_blocks)
 
     def free_order(self) -> list[int | None]:
         """Hash of each free block (None: without content), the next to be reused first."""
@@ -154,7 +154,7 @@ class ExtentPool:
             return False
         self._runs.clear()
         self._ring.clear()
-        self._ring.append_blanks(self._usable)
+        self._ring.append_blanks(self._in_all)
         return True
 
     def let_grow(self, table: Table, registered: int) -> bool:

@@ -39,7 +39,7 @@ def skippable(flight: Flight) -> int:
         return 0
     pool = kv.pool
     # Those who listen learn of every eviction by itself.
-    blocks = min(pool.free_blocks, pool.blanks_in_front) if kv.tells else pool.free_blocks
+    blocks = pool.blanks_in_front if kv.tells else pool.free_blocks
     return cruise.batches_within(flight.composed + 1, blocks, most)
 
 

@@ -4,6 +4,7 @@ h100-llama-3.1-70b-tp4              the newest vLLM that is known, on its own op
 h100-llama-3.1-70b-tp4@0.15.1       that version: its defaults, and the tables nearest to it
 h100-llama-3.1-8b-tp1-four-term     the linear fit, one rung down the ladder
 path/to/file.npz[@version]          a profile that ``headway profile compile`` has made
+910b4-qwen2.5-7b-tp1-dualmap        constants of DualMap's evaluation, not measured by us
 tiny                                a test model on a CPU
 """
 
@@ -27,7 +28,7 @@ from headway_sim.profiles.versions import (
     text_of,
     version,
 )
-from headway_sim.step_model import FourTerm
+from headway_sim.step_model import FourTerm, Phased
 
 _FOUR_TERM = "-four-term"
 PROFILE_SUFFIX = ".npz"
@@ -59,7 +60,7 @@ class EngineProfile:
     tensor_parallel: int
     config: EngineConfig
     """vLLM's defaults for this accelerator and version."""
-    step_model: OperatorStep | FourTerm
+    step_model: OperatorStep | FourTerm | Phased
     step_times: StepTimes
     api: Constants | None = None
     """What a request passes before the engine sees it.  None: nothing."""
@@ -83,7 +84,7 @@ class EngineProfile:
         return replace(self, config=config, step_model=model)
 
     def with_constants(self, constants: Constants) -> "EngineProfile":
-        """Without effect on a linear fit, which has its own."""
+        """Without effect on a model without tables, which has its own."""
         if not isinstance(self.step_model, OperatorStep):
             return self
         return replace(self, step_model=self.step_model.with_constants(constants), api=constants)
@@ -101,8 +102,8 @@ def profile(name: str, folder: Path | None = None) -> EngineProfile:
     if base.endswith(PROFILE_SUFFIX):
         tables = load((folder or Path()) / base)
         return from_tables(tables, engine, name)
-    if base == _TINY.name and not wanted:
-        return _TINY
+    if base in _BY_HAND and not wanted:
+        return _BY_HAND[base]
     fit = FITS.get(base.removesuffix(_FOUR_TERM))
     if base in stored():
         path, is_newer = newest_for(stored()[base], engine)
@@ -191,4 +192,35 @@ _TINY = EngineProfile(
     ),
 )
 
-PROFILE_NAMES = (*stored(), *(f"{name}{_FOUR_TERM}" for name in FITS), _TINY.name)
+_DUALMAP = EngineProfile(
+    name="910b4-qwen2.5-7b-tp1-dualmap",
+    accelerator="Ascend 910B4",
+    model="Qwen2.5-7B",
+    tensor_parallel=1,
+    # 57,344 bytes per token: 170,000 tokens beside the weights, and a tier of 64 GB in the host.
+    config=EngineConfig(
+        block_tokens=128,
+        num_blocks=170_000 // 128 + 1,
+        host_blocks=(2340 * 512 - 170_000) // 128,
+        max_num_seqs=256,
+        max_num_batched_tokens=20480,
+        max_model_len=32768,
+    ),
+    step_model=Phased(
+        prefill_ms=4.0,
+        ms_per_prefill_token=0.16,
+        ms_per_token_before=0.003,
+        decode_ms=19.0,
+        ms_per_kv_token=0.00012,
+    ),
+    step_times=StepTimes(
+        rung=Rung.GIVEN,
+        source="prefill_tpot of DualMap's released scheduler (arXiv 2602.06502) for the Ascend"
+        " 910B4; decode, host loads and overheads are assumed",
+        notes=("one constant per phase: not validated against any engine",),
+    ),
+)
+
+_BY_HAND = {known.name: known for known in (_DUALMAP, _TINY)}
+
+PROFILE_NAMES = (*stored(), *(f"{name}{_FOUR_TERM}" for name in FITS), *_BY_HAND)

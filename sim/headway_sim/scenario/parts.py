@@ -18,13 +18,15 @@ from headway_sim.scenario.shapes import (
     ScenarioShape,
     WorkloadShape,
 )
-from headway_sim.scenario.workload import (
+from headway_sim.scenario.sources import (
+    AzureSource,
     ConversationSource,
     PoissonSource,
+    ServeGenSource,
     Source,
     TraceSource,
-    Workload,
 )
+from headway_sim.scenario.workload import Workload
 from headway_sim.step_model import Dilated
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.workloads.poisson import Poisson
@@ -70,27 +72,50 @@ def workload(shape: WorkloadShape, folder: Path) -> Workload:
     """Raises: InvalidScenario, InvalidWorkload."""
     sources: list[Source] = []
     if shape.trace is not None:
-        file = folder / shape.trace.file
-        if not file.is_file():
-            raise InvalidScenario(f"no such trace: {file}")
-        sources.append(TraceSource(file=file, is_spread=shape.trace.spread))
+        sources.append(
+            TraceSource(
+                file=_existing(folder / shape.trace.file),
+                arrivals=shape.trace.arrivals,
+                below_tokens=shape.trace.below_tokens,
+                skip=shape.trace.skip,
+            )
+        )
+    if shape.azure is not None:
+        sources.append(AzureSource(file=_existing(folder / shape.azure.file)))
+    if shape.servegen is not None:
+        sources.append(
+            ServeGenSource(
+                path=_existing(folder / shape.servegen.path),
+                duration_s=shape.servegen.duration_seconds,
+                start_s=shape.servegen.from_seconds,
+            )
+        )
     if shape.conversations is not None:
         sources.append(_conversations(shape.conversations))
     if shape.poisson is not None:
         sources.append(_poisson(shape.poisson))
     if len(sources) != 1:
         raise InvalidScenario(
-            f"{len(sources)} sources; allowed: one of trace, conversations and poisson"
+            f"{len(sources)} sources; allowed: one of trace, azure, servegen, conversations and"
+            " poisson"
         )
     return Workload(
         source=sources[0],
         requests=shape.requests,
         rate_per_s=shape.rate_per_second,
+        native_rate_per_s=shape.native_rate_per_second,
         concurrency=shape.concurrency,
         think_s=shape.think_seconds,
         follows_answers=shape.follows_answers,
         warm_up_requests=shape.warm_up_requests,
+        warm_up_rate_per_s=shape.warm_up_rate_per_second,
     )
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InvalidScenario(f"no such trace: {path}")
+    return path
 
 
 def setting(shape: ScenarioShape, planned: tuple[Fault, ...]) -> Setting:
@@ -122,6 +147,9 @@ def _spec(shape: EngineShape, folder: Path) -> EngineSpec:
     block_tokens = shape.block_tokens or given.block_tokens
     kv_tokens = shape.kv_tokens or given.kv_tokens
     num_blocks = kv_tokens // block_tokens + 1
+    host_tokens = shape.host_kv_tokens
+    if host_tokens is None:
+        host_tokens = given.host_blocks * given.block_tokens
     max_model_len = shape.max_model_len or min(
         given.max_model_len, max(2, (num_blocks - 1) * block_tokens)
     )
@@ -129,6 +157,7 @@ def _spec(shape: EngineShape, folder: Path) -> EngineSpec:
         given,
         block_tokens=block_tokens,
         num_blocks=num_blocks,
+        host_blocks=host_tokens // block_tokens,
         max_num_seqs=shape.max_num_seqs or given.max_num_seqs,
         max_num_batched_tokens=shape.max_num_batched_tokens or given.max_num_batched_tokens,
         max_model_len=max_model_len,
@@ -184,6 +213,7 @@ def _observation(shape: ObservationShape) -> Observation:
         ),
         first_tokens=shape.first_tokens,
         sampled_share=shape.sampled_share,
+        cache_view_s=shape.cache_view_seconds,
         kv_events=None
         if kv is None
         else KvEvents(

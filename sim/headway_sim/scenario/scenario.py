@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from headway_core.facts import EndpointId, Slo
 from headway_core.policy import Fleet
+from headway_core.prefix.mirror import Mirror
 from headway_core.router import Router
 from headway_sim.baselines.registry import Parameters, baseline
+from headway_sim.cache_view import CacheView
 from headway_sim.engine import Engine
 from headway_sim.errors import InvalidScenario
 from headway_sim.pickers import Picker, ProductionPicker
@@ -80,14 +83,25 @@ class Scenario:
     def make_picker(self) -> Callable[[int, int], Picker]:
         """(replica, how often it was started before) -> a picker that knows nothing yet."""
         streams = Substreams(self.seed)
-        sees = self.setting.observation.first_tokens is FirstTokens.TAP
+        observation = self.setting.observation
+        sees = observation.first_tokens is FirstTokens.TAP
 
         def make(replica: int, starts: int) -> Picker:
             rng = streams.stream("router", replica, starts)
+            if observation.cache_view_s is None:
+                return picker(rng, Mirror)
+            view = CacheView(observation.cache_view_s)
+            return view.seen_by(picker(rng, view.mirror))
+
+        def picker(rng: Random, make_mirror: Callable[[], Mirror]) -> Picker:
             if self.policy == PRODUCTION:
-                return ProductionPicker(Router(rng))
-            rule = baseline(self.policy)
-            return rule.picker(rng, sees_first_tokens=sees, parameters=self.parameters)
+                return ProductionPicker(Router(rng, make_mirror))
+            return baseline(self.policy).picker(
+                rng,
+                sees_first_tokens=sees,
+                parameters=self.parameters,
+                make_mirror=make_mirror,
+            )
 
         return make
 

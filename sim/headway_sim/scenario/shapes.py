@@ -6,6 +6,7 @@ from pydantic import Field
 
 from headway_api.meta import ApiModel
 from headway_sim.scenario.scenario import PRODUCTION
+from headway_sim.scenario.sources import Arrivals
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.world.setting import FirstTokens, KvEvents, Observation, Scrapes, Setting
 
@@ -34,6 +35,8 @@ class EngineShape(ApiModel):
     block_tokens: Count | None = None
     """The KV cache keeps its size in tokens."""
     kv_tokens: Count | None = None
+    host_kv_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Of a tier in the host's memory; None: as many as the profile's."""
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
     max_model_len: Count | None = None
@@ -45,7 +48,21 @@ class EngineShape(ApiModel):
 class TraceShape(ApiModel):
     file: Text
     """From the folder of the scenario file."""
-    spread: bool = True
+    arrivals: Annotated[Arrivals, Field(strict=False)] = Arrivals.SPREAD
+    below_tokens: Count | None = None
+    skip: Annotated[int, Field(ge=0)] = 0
+
+
+class AzureShape(ApiModel):
+    file: Text
+    """From the folder of the scenario file."""
+
+
+class ServeGenShape(ApiModel):
+    path: Text
+    """A folder or a tar, from the folder of the scenario file."""
+    duration_seconds: Positive
+    from_seconds: Seconds = 0.0
 
 
 class ConversationsShape(ApiModel):
@@ -72,17 +89,21 @@ class PoissonShape(ApiModel):
 
 
 class WorkloadShape(ApiModel):
-    """Exactly one of `trace`, `conversations` and `poisson`."""
+    """Exactly one of `trace`, `azure`, `servegen`, `conversations` and `poisson`."""
 
     trace: TraceShape | None = None
+    azure: AzureShape | None = None
+    servegen: ServeGenShape | None = None
     conversations: ConversationsShape | None = None
     poisson: PoissonShape | None = None
     requests: Count | None = None
     rate_per_second: Positive | None = None
+    native_rate_per_second: Positive | None = None
     concurrency: Count | None = None
     think_seconds: Seconds = 0.0
     follows_answers: bool = False
     warm_up_requests: Annotated[int, Field(ge=0)] = 0
+    warm_up_rate_per_second: Positive | None = None
 
 
 class ScrapeShape(ApiModel):
@@ -107,6 +128,7 @@ class ObservationShape(ApiModel):
     scrape: ScrapeShape = ScrapeShape()
     first_tokens: Annotated[FirstTokens, Field(strict=False)] = _SEEN.first_tokens
     sampled_share: Share = _SEEN.sampled_share
+    cache_view_seconds: Positive | None = None
     kv_events: KvEventsShape | None = None
     block_tokens: Count = _SEEN.block_tokens
     size_error: Share = _SEEN.size_error

@@ -1,11 +1,11 @@
 """What a scenario's clients send, and how it becomes traffic."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 from headway_sim.errors import InvalidScenario
+from headway_sim.scenario.sources import ConversationSource, PoissonSource, Source, all_of
 from headway_sim.seeds import Substreams
 from headway_sim.traffic import (
     FixedConcurrency,
@@ -15,35 +15,8 @@ from headway_sim.traffic import (
     Turn,
     compressed,
 )
-from headway_sim.workloads import mooncake, multi_turn, poisson
+from headway_sim.workloads import multi_turn
 from headway_sim.workloads.request import WorkloadRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSource:
-    """A recorded trace in Mooncake's format."""
-
-    file: Path
-    is_spread: bool = True
-    """Arrivals of one tick of the trace are spread within it, by the seed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationSource:
-    """Generated conversations of a fixed number of users."""
-
-    shape: multi_turn.MultiTurn
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoissonSource:
-    """Generated single requests; ``requests`` of the workload says how many."""
-
-    shape: poisson.Poisson
-
-
-Source = TraceSource | ConversationSource | PoissonSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +31,8 @@ class Workload:
     """The first so many.  None: all that there are."""
     rate_per_s: float | None = None
     """Mean rate; recorded times are compressed or stretched to it, nothing is left out."""
+    native_rate_per_s: float | None = None
+    """What the recorded rate is taken for.  None: what it is, in what is sent."""
     concurrency: int | None = None
     """A closed loop of so many clients.  None: an open loop, or the conversations' own users."""
     think_s: float = 0.0
@@ -66,6 +41,8 @@ class Workload:
     """Conversations as a closed loop: a turn waits for the answer to the one before."""
     warm_up_requests: int = 0
     """So many first arrivals are left out of the report."""
+    warm_up_rate_per_s: float | None = None
+    """They come at this rate, at equal distances.  None: like the others."""
 
     def __post_init__(self) -> None:
         is_closed = self.concurrency is not None or self.follows_answers
@@ -85,6 +62,18 @@ class Workload:
             raise InvalidScenario(f"rate_per_s must be > 0, got {self.rate_per_s}")
         if self.warm_up_requests < 0:
             raise InvalidScenario(f"warm_up_requests must be >= 0, got {self.warm_up_requests}")
+        if self.warm_up_rate_per_s is not None:
+            if not self.warm_up_rate_per_s > 0:
+                given = self.warm_up_rate_per_s
+                raise InvalidScenario(f"warm_up_rate_per_s must be > 0, got {given}")
+            if is_closed:
+                raise InvalidScenario("warm_up_rate_per_s has no meaning in a closed loop")
+        if self.native_rate_per_s is not None:
+            if not self.native_rate_per_s > 0:
+                given = self.native_rate_per_s
+                raise InvalidScenario(f"native_rate_per_s must be > 0, got {given}")
+            if self.rate_per_s is None:
+                raise InvalidScenario("native_rate_per_s is of use only with a rate_per_s")
         if self.think_s < 0:
             raise InvalidScenario(f"think_s must be >= 0, got {self.think_s}")
 
@@ -95,30 +84,41 @@ class Workload:
         if self.concurrency is not None:
             rng = Substreams(seed).stream("think")
             return FixedConcurrency(self._requests(seed), self.concurrency, self.think_s, rng)
+        arrivals = self._at_rate(seed)
+        if self.warm_up_rate_per_s is not None:
+            arrivals = _warmed(arrivals, self.warm_up_requests, self.warm_up_rate_per_s)
+        return OpenLoop(arrivals)
+
+    def _at_rate(self, seed: int) -> Iterator[WorkloadRequest]:
         if self.rate_per_s is None:
-            return OpenLoop(self._requests(seed))
-        if isinstance(self.source, PoissonSource):
-            factor = self.rate_per_s / self.source.shape.rate_per_s
-            return OpenLoop(compressed(self._requests(seed), factor))
+            return self._requests(seed)
+        native_per_s = self.native_rate_per_s
+        if native_per_s is None and isinstance(self.source, PoissonSource):
+            native_per_s = self.source.shape.rate_per_s
+        if native_per_s is not None:
+            return compressed(self._requests(seed), self.rate_per_s / native_per_s)
         recorded = self._recorded(seed)
-        return OpenLoop(compressed(recorded, self.rate_per_s / _rate_per_s(recorded)))
+        return compressed(recorded, self.rate_per_s / _rate_per_s(recorded))
 
     def _recorded(self, seed: int) -> tuple[WorkloadRequest, ...]:
         return tuple(self._requests(seed))
 
     def _requests(self, seed: int) -> Iterator[WorkloadRequest]:
-        return islice(_all_of(self.source, seed), self.requests)
+        return islice(all_of(self.source, seed), self.requests)
 
 
-def _all_of(source: Source, seed: int) -> Iterator[WorkloadRequest]:
-    match source:
-        case TraceSource():
-            recorded = mooncake.load(source.file)
-            yield from mooncake.spread(recorded, seed) if source.is_spread else recorded
-        case ConversationSource():
-            yield from multi_turn.generate(source.shape, seed, source.duration_s)
-        case PoissonSource():
-            yield from poisson.generate(source.shape, seed)
+def _warmed(
+    requests: Iterator[WorkloadRequest], warm_up: int, rate_per_s: float
+) -> Iterator[WorkloadRequest]:
+    """The first so many at a rate of their own; the others follow as they are."""
+    late_s: float | None = None
+    for number, request in enumerate(requests):
+        if number < warm_up:
+            yield replace(request, at_s=number / rate_per_s)
+            continue
+        if late_s is None:
+            late_s = warm_up / rate_per_s - request.at_s
+        yield replace(request, at_s=request.at_s + late_s)
 
 
 def _rate_per_s(recorded: Sequence[WorkloadRequest]) -> float:

@@ -6,9 +6,7 @@ partial; an id stands for everything up to its end).  Nothing is repaired or lef
 does not fit is an error.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -16,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from headway_sim.errors import InvalidTrace
+from headway_sim.workloads.lines import text_lines
 from headway_sim.workloads.request import Segment, WorkloadRequest
 
 BLOCK_TOKENS = 512
@@ -32,7 +31,7 @@ def load(path: Path) -> tuple[WorkloadRequest, ...]:
         InvalidTrace: naming the file and the line.
     """
     requests: list[WorkloadRequest] = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         try:
             request = _request(line)
         except ValueError as error:
@@ -51,13 +50,10 @@ def spread(requests: Sequence[WorkloadRequest], seed: int) -> tuple[WorkloadRequ
     A tick is cut short by the next recorded time, so the order of the trace is kept.
     """
     rng = Random(f"{seed}/arrivals")
-    ticks = [list(group) for _, group in groupby(requests, key=lambda request: request.at_s)]
-    next_at_s = [*(tick[0].at_s for tick in ticks[1:]), float("inf")]
     spread_out: list[WorkloadRequest] = []
-    for tick, end_s in zip(ticks, next_at_s, strict=True):
+    for tick, until_next_s in _ticks(requests):
         start_s = tick[0].at_s
-        width_s = min(TICK_S, end_s - start_s)
-        offsets = sorted(rng.uniform(0.0, width_s) for _ in tick)
+        offsets = sorted(rng.uniform(0.0, min(TICK_S, until_next_s)) for _ in tick)
         spread_out += [
             replace(request, at_s=start_s + offset)
             for request, offset in zip(tick, offsets, strict=True)
@@ -65,15 +61,28 @@ def spread(requests: Sequence[WorkloadRequest], seed: int) -> tuple[WorkloadRequ
     return tuple(spread_out)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            yield from lines
-    except FileNotFoundError:
-        raise InvalidTrace(path, "no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise InvalidTrace(path, f"cannot be read: {error}") from error
+def spaced(requests: Sequence[WorkloadRequest]) -> tuple[WorkloadRequest, ...]:
+    """Requests of one recorded time arrive at equal distances until the next one.
+
+    The rule of DualMap's evaluation (arXiv 2602.06502): interval = gap / size of the group.
+    """
+    spaced_out: list[WorkloadRequest] = []
+    for tick, width_s in _ticks(requests):
+        start_s = tick[0].at_s
+        spaced_out += [
+            replace(request, at_s=start_s + number * width_s / len(tick))
+            for number, request in enumerate(tick)
+        ]
+    return tuple(spaced_out)
+
+
+def _ticks(
+    requests: Sequence[WorkloadRequest],
+) -> Iterator[tuple[list[WorkloadRequest], float]]:
+    """Those of one recorded time, and how long it is until the next; a tick after the last."""
+    ticks = [list(group) for _, group in groupby(requests, key=lambda request: request.at_s)]
+    for tick, following in zip(ticks, [*ticks[1:], None], strict=True):
+        yield tick, TICK_S if following is None else following[0].at_s - tick[0].at_s
 
 
 def _request(line: str) -> WorkloadRequest:

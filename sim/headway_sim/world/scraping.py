@@ -62,6 +62,6 @@ def _read(host: Host) -> Scraped | Unreachable:
         waiting=stats.waiting_capacity + stats.waiting_deferred,
         running=stats.running,
         kv_usage=stats.kv_usage,
-        kv_cache_tokens=config.num_blocks * config.block_tokens,
+        kv_cache_tokens=config.cached_tokens,
     )
     return Scraped(host.endpoint_id, view)

@@ -64,6 +64,9 @@ class Observation:
     first_tokens: FirstTokens = FirstTokens.TAP
     sampled_share: float = 0.02
     """Of the streams that are read to the end: they report usage, and their first token."""
+    cache_view_s: float | None = None
+    """The routers' view of caches is a copy, taken anew every so many seconds (`cache_view.py`).
+    None: what a router sends counts at once."""
     kv_events: KvEvents | None = None
     """None: engines do not tell."""
     block_tokens: int = 256
@@ -72,6 +75,8 @@ class Observation:
     """Of the prompt size estimate, by text (`content.py`)."""
 
     def __post_init__(self) -> None:
+        if self.cache_view_s is not None:
+            _require("cache_view_s", self.cache_view_s, "> 0", self.cache_view_s > 0)
         share = self.sampled_share
         _require("sampled_share", share, "from 0 to 1", 0 <= share <= 1)
         _require("block_tokens", self.block_tokens, ">= 1", self.block_tokens >= 1)

@@ -105,6 +105,7 @@ def some_config(rng: Random, max_model_len: int, block_tokens: int) -> EngineCon
     return EngineConfig(
         block_tokens=block_tokens,
         num_blocks=rng.choice([blocks + 1, blocks * 2, blocks * 3, blocks * 10]) + 1,
+        host_blocks=rng.choice([0, 0, rng.randint(1, 5 * blocks)]),
         max_num_seqs=rng.randint(1, 12),
         max_num_batched_tokens=rng.choice(
             [rng.randint(1, 20), rng.randint(1, 2 * max_model_len), 8 * max_model_len]

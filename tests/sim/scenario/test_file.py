@@ -20,6 +20,7 @@ from headway_sim.scenario import (
     load,
 )
 from headway_sim.scenario.problems import InvalidScenarioFile
+from headway_sim.scenario.sources import Arrivals
 from headway_sim.step_model import Dilated
 from headway_sim.workloads.multi_turn import MultiTurn
 from headway_sim.workloads.poisson import Poisson
@@ -188,10 +189,12 @@ def test_a_trace_is_looked_for_from_the_folder_of_the_file(
     (tmp_path / "t.jsonl").write_text("")
     text = (
         "config: config\nengines: [{profile: tiny}]\n"
-        "workload: {trace: {file: t.jsonl, spread: false}, concurrency: 2, thinkSeconds: 1}\n"
+        "workload: {trace: {file: t.jsonl, arrivals: Recorded}, concurrency: 2, thinkSeconds: 1}\n"
     )
     assert load(scenario_file(text=text)).workload == Workload(
-        source=TraceSource(file=tmp_path / "t.jsonl", is_spread=False), concurrency=2, think_s=1
+        source=TraceSource(file=tmp_path / "t.jsonl", arrivals=Arrivals.RECORDED),
+        concurrency=2,
+        think_s=1,
     )
 
 
@@ -242,7 +245,7 @@ def test_a_mistake_is_named_with_its_line(scenario_file: Write, more: str, messa
 @pytest.mark.parametrize(
     ("workload", "message"),
     [
-        ("{}", "0 sources; allowed: one of trace, conversations and poisson"),
+        ("{}", "0 sources; allowed: one of trace, azure, servegen, conversations"),
         ("{poisson: {ratePerSecond: 1}}", "requests is needed"),
         ("{trace: {file: no.jsonl}}", "no such trace"),
         ("{poisson: {ratePerSecond: 1}, requests: 1, followsAnswers: true}", "needs conversations"),
@@ -310,3 +313,28 @@ def test_what_is_no_scenario_at_all(tmp_path: Path, content: bytes, message: str
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidScenario, match=r"no\.yaml: cannot be read: No such file"):
         load(tmp_path / "no.yaml")
+
+
+def test_recorded_lengths_and_client_profiles_are_sources_too(
+    scenario_file: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "azure.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2023-11-16 18:17:03,100,10\n2023-11-16 18:17:05.5,50,3\n"
+    )
+    profiles = tmp_path / "clients"
+    profiles.mkdir()
+    (profiles / "chunk-0-trace.csv").write_text("0,0,0,,0,0\n600,2,1,,0,0\n")
+    lengths = '{"0": {"input_tokens": "{30: 1}", "output_tokens": "{4: 1}"}}'
+    (profiles / "chunk-0-dataset.json").write_text(lengths)
+    head = "config: config\nengines: [{profile: tiny}]\nworkload: "
+    recorded = load(scenario_file(text=f"{head}{{azure: {{file: azure.csv}}}}\n")).workload
+    assert [(i.at_s, i.request.prompt_tokens) for i in recorded.traffic(1).first()] == [
+        (0.0, 100),
+        (2.5, 50),
+    ]
+    of_clients = "{servegen: {path: clients, durationSeconds: 60, fromSeconds: 600}}"
+    made = load(scenario_file(text=f"{head}{of_clients}\n")).workload
+    sent = [(i.at_s < 60, i.request.prompt_tokens) for i in made.traffic(1).first()]
+    assert set(sent) == {(True, 30)}
+    assert 80 < len(sent) < 160

@@ -1,12 +1,16 @@
 """How a workload becomes traffic."""
 
+import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headway_sim.errors import InvalidScenario
 from headway_sim.scenario import ConversationSource, PoissonSource, TraceSource, Workload
+from headway_sim.scenario.sources import Arrivals
 from headway_sim.traffic import Issued, Traffic
 from headway_sim.workloads.multi_turn import MultiTurn, user_of
 from headway_sim.workloads.poisson import Poisson
@@ -98,3 +102,64 @@ def test_a_turn_follows_the_answer_to_the_one_before(answer_s: float) -> None:
 def test_a_workload_of_one_instant_has_no_rate_to_compress() -> None:
     with pytest.raises(InvalidScenario, match="lasts for some time"):
         Workload(source=TRACE, requests=1, rate_per_s=2.0).traffic(1)
+
+
+def test_a_window_of_a_trace_is_what_is_below_a_length_and_comes_after_others() -> None:
+    whole = [i.request for i in arrivals(Workload(source=TRACE))]
+    limit = sorted(request.prompt_tokens for request in whole)[len(whole) // 2]
+    short = [request for request in whole if request.prompt_tokens < limit]
+    assert 40 < len(short) < len(whole)
+    source = replace(TRACE, below_tokens=limit, skip=10, arrivals=Arrivals.RECORDED)
+    window = arrivals(Workload(source=source, requests=20))
+    assert [i.request.prompt for i in window] == [request.prompt for request in short[10:30]]
+
+
+def test_equal_distances_are_the_same_for_every_seed() -> None:
+    source = replace(TRACE, arrivals=Arrivals.EVEN)
+    assert arrivals(Workload(source=source), 1) == arrivals(Workload(source=source), 2)
+
+
+def test_nobody_being_below_the_length_is_told() -> None:
+    with pytest.raises(InvalidScenario, match="every prompt has 1 tokens or more"):
+        arrivals(Workload(source=replace(TRACE, below_tokens=1)))
+
+
+def test_a_trace_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text().splitlines(keepends=True)
+    file = tmp_path / "trace.jsonl"
+    for number, count in enumerate((3, 5)):
+        file.write_text("".join(lines[:count]))
+        os.utime(file, ns=(number, number))
+        assert len(arrivals(Workload(source=TraceSource(file=file)))) == count
+
+
+def test_a_native_rate_makes_rates_nominal() -> None:
+    plain = arrivals(Workload(source=TRACE))
+    quick = arrivals(Workload(source=TRACE, rate_per_s=6.0, native_rate_per_s=2.0))
+    assert [q.at_s for q in quick] == pytest.approx([p.at_s / 3 for p in plain])
+
+
+def test_the_warm_up_has_a_rate_of_its_own_and_the_rest_follows_as_it_is() -> None:
+    plain = arrivals(Workload(source=TRACE, requests=30))
+    warmed = arrivals(
+        Workload(source=TRACE, requests=30, warm_up_requests=10, warm_up_rate_per_s=0.5)
+    )
+    assert [i.at_s for i in warmed[:10]] == pytest.approx([2.0 * number for number in range(10)])
+    assert warmed[10].at_s == pytest.approx(20.0)
+    assert [b.at_s - a.at_s for a, b in pairwise(warmed[10:])] == pytest.approx(
+        [b.at_s - a.at_s for a, b in pairwise(plain[10:])]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"warm_up_rate_per_s": 0.0}, "warm_up_rate_per_s must be > 0, got 0.0"),
+        ({"warm_up_rate_per_s": 1.0, "concurrency": 2}, "no meaning in a closed loop"),
+        ({"native_rate_per_s": 1.0}, "of use only with a rate_per_s"),
+        ({"native_rate_per_s": -1.0, "rate_per_s": 1.0}, "native_rate_per_s must be > 0, got -1"),
+    ],
+)
+def test_rates_that_cannot_be_are_refused(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidScenario, match=problem):
+        Workload(source=TRACE, **given)

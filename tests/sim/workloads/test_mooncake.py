@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway_sim.errors import InvalidTrace
-from headway_sim.workloads.mooncake import TICK_S, load, spread
+from headway_sim.workloads.mooncake import TICK_S, load, spaced, spread
 from headway_sim.workloads.request import Segment, WorkloadRequest
 
 ROW = {"timestamp": 3000, "input_length": 1100, "output_length": 7, "hash_ids": [0, 4, 9]}
@@ -114,3 +114,11 @@ def test_the_published_conversation_trace_is_read_whole(
     assert len(requests) == 12_031
     assert max(request.prompt_tokens for request in requests) == 126_195
     assert {request.prompt[0] for request in requests} == {Segment("block/0", 512)}
+
+
+def test_requests_of_one_time_are_spaced_evenly_until_the_next() -> None:
+    requests = [
+        WorkloadRequest(at_s=at_s, prompt=(Segment("x", 1),), output_tokens=1)
+        for at_s in (0.0, 0.0, 3.0, 9.0, 9.0, 9.0)
+    ]
+    assert [r.at_s for r in spaced(requests)] == [0.0, 1.5, 3.0, 9.0, 10.0, 11.0]

@@ -9,7 +9,7 @@ primary's queue is served longest cached prefix first, whenever its engine has n
 first token (3.5).  In the released code ``tok_time`` is a constant; here it is the declared rate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -19,6 +19,7 @@ from headway_core.events import Cancelled, Event, Failed, Finished
 from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.outcomes import ShedReason
 from headway_core.policy import Fleet, Pool
+from headway_core.prefix.mirror import Mirror
 from headway_sim.baselines.dualmap.key import LazyPrefixes
 from headway_sim.baselines.dualmap.queues import Queue, Waiting
 from headway_sim.baselines.dualmap.rebalance import Load, rebalance
@@ -51,6 +52,7 @@ class DualMap:
     slo_s: float = 5.0
     slo_share: float = 0.5
     max_wait_s: float = 3.0
+    make_mirror: Callable[[], Mirror] = Mirror
     _prefixes: LazyPrefixes = field(default_factory=LazyPrefixes, init=False)
     _views: Views | None = field(default=None, init=False)
     _pool: Pool | None = field(default=None, init=False)
@@ -67,7 +69,9 @@ class DualMap:
         if self._pool is None:
             return ()
         if self._views is None:
-            self._views = Views(self._pool, sees_first_tokens=self.sees_first_tokens)
+            self._views = Views(
+                self._pool, sees_first_tokens=self.sees_first_tokens, mirror=self.make_mirror()
+            )
         self._views.apply(self._pool)
         self._follow(self._views, now)
         return self._schedule(now)
