@@ -78,6 +78,12 @@ class Router:
         pools = self._by_endpoint.get(endpoint_id, ())
         return sum(pool.state.ledger.loads[endpoint_id].leases for pool in pools)
 
+    def predicted_hit_tokens(self, request_id: str) -> int | None:
+        """Of a request that was dispatched and has not ended, what was expected to be cached."""
+        entry = self._tracked.get(request_id)
+        sent = None if entry is None else entry[1].dispatched
+        return None if sent is None else sent.hit_tokens
+
     def stats(self, now: float) -> Mapping[str, PoolStats]:
         """What is known of each pool, by name: for metrics, debug pages and reports."""
         return {name: pool_stats(pool.state, now) for name, pool in self._pools.items()}
@@ -170,7 +176,7 @@ class Router:
         if entry is None:
             return False
         sent = entry[1].dispatched
-        return sent is None or not sent.first_token_seen
+        return sent is None or sent.ttft_s is None
 
     def _has_timer(self, pool: str) -> bool:
         return pool in self._pools and self._pools[pool].has_timer
@@ -192,7 +198,7 @@ class Router:
             case FirstToken():
                 pool.first_token(tracked, event.endpoint_id, now)
             case UsageReported():
-                pool.usage(tracked, event.cached_tokens)
+                pool.usage(tracked, event)
             case Finished() | Failed() | Cancelled():
                 del self._tracked[event.request_id]
                 pool.end(tracked, now)

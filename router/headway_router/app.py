@@ -30,12 +30,12 @@ from headway_router.openai.ratios import TokenRatios
 from headway_router.pages import Page, serving_pages
 from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
+from headway_router.sampling import Sampling
 from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import LOOPBACK, Settings
+from headway_router.stop_signal import stop_signal
 
 log = logging.getLogger(__name__)
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ async def run(settings: Settings, on_ready: Callable[[Ports], None]) -> None:
     """
     app = App(settings)
     app.source.load()
-    with _stop_signal() as stopped:
+    with stop_signal() as stopped:
         async with app.listening() as ports, asyncio.TaskGroup() as tasks:
             parts = [tasks.create_task(part) for part in app.parts()]
             _leave_to_the_collector_only_what_requests_make()
@@ -116,10 +116,13 @@ class App:
             self.metrics,
             max_body_bytes=settings.max_body_bytes,
         )
+        sampling = Sampling(
+            self.dispatcher, ratios, self.metrics, monotonic, settings.sampled_streams
+        )
         options = SessionOptions(single_destination=settings.single_destination)
         self.transport = transport_for(
             settings,
-            ExternalProcessor(self.dispatcher, intake, self.metrics, options),
+            ExternalProcessor(self.dispatcher, intake, self.metrics, options, sampling),
             self.health,
             self.certificates,
         )
@@ -130,6 +133,7 @@ class App:
                 self.certificates,
                 self.dispatcher.now(),
                 self.caches.readings(),
+                ratios,
             )
         )
 
@@ -222,26 +226,3 @@ def _claiming(flag: str, host: str, port: int) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         raise CannotListen(f"{flag}: cannot listen on {host}:{port}: {error}") from error
-
-
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Future[signal.Signals]]:
-    """The first SIGTERM or SIGINT.  From then on they have their default effect again."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def restore() -> None:
-        for one in _STOP_SIGNALS:
-            loop.remove_signal_handler(one)
-            signal.signal(one, signal.SIG_DFL)
-
-    def stop(received: signal.Signals) -> None:
-        restore()
-        stopped.set_result(received)
-
-    for one in _STOP_SIGNALS:
-        loop.add_signal_handler(one, stop, one)
-    try:
-        yield stopped
-    finally:
-        restore()

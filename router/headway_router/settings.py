@@ -62,6 +62,8 @@ class Settings(BaseModel):
     """interval between reads of a busy engine's metrics"""
     scrape_max_ms: float = Field(default=2000.0, ge=10, allow_inf_nan=False)
     """the same for an idle engine; above 5000 ms views go stale"""
+    sampled_streams: int = Field(default=2, ge=0, le=1000)
+    """responses of a pool that are read at once, to learn from the usage they report; 0: none"""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug logs every request"""
     single_destination: bool = False

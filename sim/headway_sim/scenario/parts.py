@@ -184,6 +184,7 @@ def _observation(shape: ObservationShape) -> Observation:
         ),
         first_tokens=shape.first_tokens,
         sampled_share=shape.sampled_share,
+        sampled_streams=shape.sampled_streams,
         kv_events=None
         if kv is None
         else KvEvents(

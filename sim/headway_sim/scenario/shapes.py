@@ -107,6 +107,8 @@ class ObservationShape(ApiModel):
     scrape: ScrapeShape = ScrapeShape()
     first_tokens: Annotated[FirstTokens, Field(strict=False)] = _SEEN.first_tokens
     sampled_share: Share = _SEEN.sampled_share
+    sampled_streams: Annotated[int, Field(ge=0)] | None = None
+    """Instead of a share: so many of each router at once."""
     kv_events: KvEventsShape | None = None
     block_tokens: Count = _SEEN.block_tokens
     size_error: Share = _SEEN.size_error

@@ -64,6 +64,8 @@ class Observation:
     first_tokens: FirstTokens = FirstTokens.TAP
     sampled_share: float = 0.02
     """Of the streams that are read to the end: they report usage, and their first token."""
+    sampled_streams: int | None = None
+    """Instead of a share, as routers do: so many of each replica at once.  None: the share."""
     kv_events: KvEvents | None = None
     """None: engines do not tell."""
     block_tokens: int = 256
@@ -74,6 +76,8 @@ class Observation:
     def __post_init__(self) -> None:
         share = self.sampled_share
         _require("sampled_share", share, "from 0 to 1", 0 <= share <= 1)
+        streams = self.sampled_streams
+        _require("sampled_streams", streams, ">= 0", streams is None or streams >= 0)
         _require("block_tokens", self.block_tokens, ">= 1", self.block_tokens >= 1)
         _require("size_error", self.size_error, "from 0 to 1", 0 <= self.size_error <= 1)
 
