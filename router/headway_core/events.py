@@ -43,6 +43,7 @@ class UsageReported:
     request_id: str
     prompt_tokens: int | None
     cached_tokens: int | None
+    output_tokens: int | None = None
 
 
 @value

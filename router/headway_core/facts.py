@@ -67,6 +67,8 @@ class InferenceRequest:
     slo_class: str | None = None
     """Name of an SLO class of the pool's policy; None or unknown: the pool's own SLO."""
     max_output_tokens: int | None = None
+    tells_first_token: bool = True
+    """False: the answer comes as a whole, so its first bytes say nothing of the prefill's time."""
     signals: Mapping[str, float] | None = None
     """What a predictor says of the request; None: absent."""
     allowed_endpoints: frozenset[EndpointId] | None = None

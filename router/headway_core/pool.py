@@ -6,6 +6,7 @@ from headway_core.admission import is_hopeless, retry_after_s
 from headway_core.choice import Prospect, choose_affine, choose_balanced
 from headway_core.dispatching import Dispatching
 from headway_core.endpoints import PoolEndpoints
+from headway_core.events import UsageReported
 from headway_core.facts import EndpointId, EngineView, InferenceRequest
 from headway_core.holding import Holding, decided, place_at
 from headway_core.outcomes import Course, Decision, Explanation, Held, Outcome, Shed, ShedReason
@@ -158,17 +159,8 @@ class PoolRouter:
         self._dispatching.first_token(tracked, served_by, now)
         self._pump(chosen, now)
 
-    def usage(self, tracked: Tracked, cached_tokens: int | None) -> None:
-        """What the engine says it found in its cache, against the prediction."""
-        sent = tracked.dispatched
-        if (
-            sent is None
-            or cached_tokens is None
-            or sent.endpoint_id not in self.state.endpoints.records
-        ):
-            return
-        if sent.hit_tokens and not sent.was_moved:
-            self.state.mirror.learn(sent.endpoint_id, sent.hit_tokens, cached_tokens)
+    def usage(self, tracked: Tracked, reported: UsageReported) -> None:
+        self._dispatching.usage(tracked, reported)
 
     def end(self, tracked: Tracked, now: float) -> None:
         """The exchange is over, in whatever way: out of the queue, lease returned."""

@@ -4,7 +4,7 @@ State is pushed to it, time is an argument, and nothing happens between calls: t
 ``tick`` when ``next_deadline`` is due.  Placing costs O(candidates), never O(endpoints).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from random import Random
@@ -67,8 +67,8 @@ class Router:
     @property
     def leases_outstanding(self) -> int:
         """Leases taken and not returned, those of pools that left the fleet included."""
-        pools = {id(pool): pool for pool, _ in self._tracked.values()}
-        pools |= {id(pool): pool for pool in self._pools.values()}
+        open_in = (pool for pool, _ in self._tracked.values())
+        pools = {id(pool): pool for pool in (*open_in, *self._pools.values())}
         return sum(pool.state.ledger.outstanding for pool in pools.values())
 
     @property
@@ -80,6 +80,12 @@ class Router:
         """Leases charged to one endpoint, in all pools that have it."""
         pools = self._by_endpoint.get(endpoint_id, ())
         return sum(pool.state.ledger.loads[endpoint_id].leases for pool in pools)
+
+    def predicted_hit_tokens(self, request_id: str) -> int | None:
+        """Of a request that was dispatched and has not ended, what was expected to be cached."""
+        entry = self._tracked.get(request_id)
+        sent = None if entry is None else entry[1].dispatched
+        return None if sent is None else sent.hit_tokens
 
     def stats(self, now: float) -> Mapping[str, PoolStats]:
         """What is known of each pool, by name: for metrics, debug pages and reports."""
@@ -105,11 +111,10 @@ class Router:
             router.apply(pool, now)
         self._fleet = fleet
         self._by_model = {m: self._pools[p.name] for p in fleet.pools for m in p.models}
-        self._by_endpoint = {}
+        self._by_endpoint = defaultdict(list)
         for pool in fleet.pools:
             for endpoint in pool.endpoints:
-                holders = self._by_endpoint.setdefault(endpoint.endpoint_id, [])
-                holders.append(self._pools[pool.name])
+                self._by_endpoint[endpoint.endpoint_id].append(self._pools[pool.name])
         return self._take_settled()
 
     def place(self, request: InferenceRequest, now: float) -> Outcome:
@@ -158,10 +163,9 @@ class Router:
         """Do what is due: expire, rebalance, warm up, end predicted prefills."""
         now = self._advance(now)
         for request_id in self._request_timers.pop_due(now):
-            if entry := self._tracked.get(request_id):
-                pool, tracked = entry
-                if outcome := pool.due(tracked, now):
-                    self._settled.append(outcome)
+            entry = self._tracked.get(request_id)
+            if entry and (outcome := entry[0].due(entry[1], now)):
+                self._settled.append(outcome)
         for name in dict.fromkeys(self._pool_timers.pop_due(now)):
             if name in self._pools:
                 self._pools[name].tick(now)
@@ -185,10 +189,7 @@ class Router:
 
     def _is_waiting(self, request_id: str) -> bool:
         entry = self._tracked.get(request_id)
-        if entry is None:
-            return False
-        sent = entry[1].dispatched
-        return sent is None or not sent.first_token_seen
+        return entry is not None and entry[1].awaits_first_token
 
     def _has_timer(self, pool: str) -> bool:
         return pool in self._pools and self._pools[pool].has_timer
@@ -210,7 +211,7 @@ class Router:
             case FirstToken():
                 pool.first_token(tracked, event.endpoint_id, now)
             case UsageReported():
-                pool.usage(tracked, event.cached_tokens)
+                pool.usage(tracked, event)
             case Finished() | Failed() | Cancelled():
                 del self._tracked[event.request_id]
                 pool.end(tracked, now)

@@ -35,7 +35,8 @@ class Dispatched:
     at: float
     prefill_due: float
     """When its prefill is taken to have ended though no first token was seen."""
-    first_token_seen: bool = False
+    ttft_s: float | None = None
+    """From dispatch to its first token; None: that was not seen."""
     was_moved: bool = False
     """Another endpoint answered: says nothing about the predicted one's speed."""
 
@@ -56,6 +57,10 @@ class Tracked:
     @property
     def request_id(self) -> str:
         return self.request.request_id
+
+    @property
+    def awaits_first_token(self) -> bool:
+        return self.dispatched is None or self.dispatched.ttft_s is None
 
     @property
     def held_work(self) -> Work:

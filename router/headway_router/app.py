@@ -33,6 +33,7 @@ from headway_router.otlp import tracing_for
 from headway_router.pages import Form, Page, serving_pages
 from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
+from headway_router.sampling import Sampling
 from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import LOOPBACK, Settings
 from headway_router.stop_signal import stop_signal
@@ -126,10 +127,13 @@ class App:
         )
         self.tracing = tracing_for(settings, core, self.metrics)
         tracer = self.tracing.tracer if self.tracing else None
+        sampling = Sampling(
+            self.dispatcher, ratios, self.metrics, monotonic, settings.sampled_streams
+        )
         options = SessionOptions(single_destination=settings.single_destination)
         self.transport = transport_for(
             settings,
-            ExternalProcessor(self.dispatcher, intake, self.metrics, options, tracer),
+            ExternalProcessor(self.dispatcher, intake, self.metrics, options, tracer, sampling),
             self.health,
             self.certificates,
         )
@@ -140,6 +144,7 @@ class App:
                 self.certificates,
                 self.dispatcher.now(),
                 self.caches.readings(),
+                ratios,
             )
         )
 

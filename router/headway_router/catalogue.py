@@ -25,9 +25,11 @@ class Catalogue:
         self.models_list = models_list(fleet, applied_s)
         """The body of ``GET /v1/models``."""
         self._names: dict[str, ModelName] = {}
+        self._models: dict[str, str] = {}
         self._by_host: defaultdict[str, set[EndpointId]] = defaultdict(set)
         self._telling = {p.name for p in fleet.pools if p.policy.observability.response_header}
         for pool in fleet.pools:
+            self._models[pool.name] = pool.model
             for name in (pool.model, *pool.aliases):
                 self._names[name] = ModelName(pool.model)
             for name in pool.adapters:
@@ -45,6 +47,10 @@ class Catalogue:
     def model_name(self, requested_model: str) -> ModelName | None:
         """None: no pool serves it."""
         return self._names.get(requested_model)
+
+    def model_of(self, pool: str) -> str | None:
+        """None: the pool is gone."""
+        return self._models.get(pool)
 
     def endpoints_among(self, addresses: Iterable[str]) -> frozenset[EndpointId]:
         """Endpoints that a gateway's subset names.

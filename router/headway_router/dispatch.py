@@ -25,11 +25,11 @@ wake-up serves many.  It is less than an engine's step, so nothing that is due n
 
 
 @dataclass(slots=True)
-class _Open:
-    """A request whose stream has not ended."""
+class Dispatched:
+    """A request whose stream has not ended; dispatched, once it has an endpoint."""
 
     settle: Settle
-    prompt_tokens: int
+    request: InferenceRequest
     arrived_s: float
     pool: str
     endpoint_id: EndpointId | None = None
@@ -37,6 +37,8 @@ class _Open:
     has_first_token: bool = False
     is_released: bool = False
     """The core was told of its end already."""
+    is_sampled: bool = False
+    """Its response is read to the end."""
 
 
 class Dispatcher:
@@ -58,7 +60,7 @@ class Dispatcher:
         self._followed_models: dict[str, str] = {}
         self._metrics = metrics
         self._clock = clock
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Dispatched] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = float("inf")
         self._failed: asyncio.Future[None] | None = None
@@ -99,8 +101,8 @@ class Dispatcher:
         outcome = self._core.place(request, now)
         if not isinstance(outcome, Shed):
             decision = outcome.decision
-            self._open[outcome.request_id] = opened = _Open(
-                settle, request.prompt_tokens, now, decision.pool
+            self._open[outcome.request_id] = opened = Dispatched(
+                settle, request, now, decision.pool
             )
             if isinstance(outcome, Placed):
                 opened.endpoint_id = decision.endpoint_id
@@ -128,13 +130,20 @@ class Dispatcher:
                     self._metrics.cancelled(opened.pool)
         self._tell(event)
 
+    def dispatched(self, request_id: str) -> Dispatched | None:
+        """None: there is no such request here, or it is held, or over."""
+        opened = self._open.get(request_id)
+        if opened is None or opened.endpoint_id is None or opened.is_released:
+            return None
+        return opened
+
     def engine_refused(self, request_id: str) -> None:
         """An engine answered with an error: its charge is over, before the stream ends.
 
         The id stays taken until then.
         """
-        opened = self._open.get(request_id)
-        if opened is None or opened.endpoint_id is None or opened.is_released:
+        opened = self.dispatched(request_id)
+        if opened is None:
             self._metrics.first_token(FirstTokenOutcome.UNKNOWN)
             return
         opened.is_released = True
@@ -199,7 +208,7 @@ class Dispatcher:
         if opened is None:
             return  # It has left in this very step, which the core has been told.
         held_s = self._clock() - opened.arrived_s
-        self._metrics.outcome(outcome, prompt_tokens=opened.prompt_tokens, held_s=held_s)
+        self._metrics.outcome(outcome, prompt_tokens=opened.request.prompt_tokens, held_s=held_s)
         match outcome:
             case Placed(decision=decision):
                 opened.endpoint_id = decision.endpoint_id

@@ -56,6 +56,25 @@ class FirstTokenOutcome(StrEnum):
     """The request has no placement that a first token could say anything about."""
 
 
+class SampleOutcome(StrEnum):
+    """What came of a response that was read to the end."""
+
+    USAGE = "usage"
+    NO_USAGE = "no-usage"
+    """The client did not ask for it."""
+    CUT = "cut"
+    """The client left, or the connection broke, before the last of it."""
+    ERROR = "error"
+    """The engine failed in the middle of it."""
+    UNREADABLE = "unreadable"
+    """Compressed, too long, or nothing that is known."""
+
+
+class TokenSource(StrEnum):
+    PREDICTED = "predicted"
+    REPORTED = "reported"
+
+
 class ScrapeOutcome(StrEnum):
     OK = "ok"
     REFUSED = "refused"
@@ -103,6 +122,7 @@ _TTFT_BUCKETS_S = (
     *(0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0),
     *(10.0, 20.0, 40.0, 80.0, 160.0),
 )
+_INTER_TOKEN_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 2.0)
 _PHASE_BUCKETS_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 1e-1)
 _HELD_BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _LAG_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
@@ -182,6 +202,37 @@ TABLE: tuple[Row, ...] = (
         Kind.COUNTER,
         "Reports of the first-token tap.",
         {"outcome": FirstTokenOutcome},
+    ),
+    Row(
+        "headway_sampled_responses_total",
+        Kind.COUNTER,
+        "Responses that were read to learn from them, when each ends.",
+        {"pool": POOL, "outcome": SampleOutcome},
+    ),
+    Row(
+        "headway_sampled_prompt_tokens_total",
+        Kind.COUNTER,
+        "Prompt tokens of responses with usage: as predicted, and as the engine reported them.",
+        {"pool": POOL, "source": TokenSource},
+    ),
+    Row(
+        "headway_sampled_hit_tokens_total",
+        Kind.COUNTER,
+        "Those of them that were cached, where the engine reports it: predicted and reported.",
+        {"pool": POOL, "source": TokenSource},
+    ),
+    Row(
+        "headway_inter_token_seconds",
+        Kind.HISTOGRAM,
+        "Between tokens of responses that are read, as they pass the gateway.",
+        {"pool": POOL},
+        _INTER_TOKEN_BUCKETS_S,
+    ),
+    Row(
+        "headway_tokens_per_byte",
+        Kind.READING,
+        "Prompt tokens per byte of canonical content, as learned; 0.25 before there is evidence.",
+        {"pool": POOL},
     ),
     Row(
         "headway_phase_seconds",
@@ -296,3 +347,12 @@ TABLE: tuple[Row, ...] = (
         buckets=_LAG_BUCKETS_S,
     ),
 )
+
+_ROWS = {row.name: row for row in TABLE}
+
+
+def row_of(name: str, kind: Kind) -> Row:
+    row = _ROWS[name]
+    if row.kind is not kind:
+        raise ValueError(f"{name} is a {row.kind}, not a {kind}")
+    return row

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from headway_core.router import Router
 from headway_router.certificates import Certificates
 from headway_router.kv_events.outcomes import CacheKnowledge
+from headway_router.metric_readings import Readings
 from headway_router.metric_table import EndpointCondition
-from headway_router.metrics import Readings
+from headway_router.openai.ratios import TokenRatios
 
 
 def readings(
@@ -17,6 +18,7 @@ def readings(
     certificates: Certificates | None,
     now: float,
     caches: Mapping[tuple[str, CacheKnowledge], int] = MappingProxyType({}),
+    ratios: TokenRatios | None = None,
 ) -> Readings:
     """O(endpoints): once for each page of metrics."""
     stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
@@ -35,6 +37,9 @@ def readings(
         held=held,
         endpoints=endpoints,
         stale_endpoints=stale,
+        tokens_per_byte={p.name: ratios.tokens_per_byte(p.model) for p in core.fleet.pools}
+        if ratios
+        else {},
         config_problems=config_problems,
         certificate_problems=None if certificates is None else int(certificates.problem != ""),
         certificate_expires_s=None if certificates is None else certificates.pair().expires_s,

@@ -68,6 +68,8 @@ class Settings(BaseModel):
     """log every call of the core, which can be replayed, rather than the policies' samples"""
     otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
     """base URL of an OpenTelemetry collector (OTLP over HTTP, JSON); spans go to its /v1/traces"""
+    sampled_streams: int = Field(default=2, ge=0, le=1000)
+    """responses of a pool that are read at once, to learn from the usage they report; 0: none"""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug logs every request"""
     single_destination: bool = False

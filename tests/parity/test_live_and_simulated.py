@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from headway_core.events import Event, Finished, FirstToken, Scraped
+from headway_core.events import Event, Finished, FirstToken, Scraped, UsageReported
 from headway_core.facts import Endpoint, EngineView, InferenceRequest, Slo
 from headway_core.outcomes import Held, Outcome, Placed, Shed
 from headway_core.policy import Fleet, FlowControl, Policy, Pool, QueueOrder, SloClass
@@ -149,6 +149,7 @@ def run_world(picker: Picker, policy: Policy, observation: Observation) -> Run:
             ),
             id="sees little",
         ),
+        pytest.param(Observation(sampled_streams=2, block_tokens=64), id="reads two at a time"),
     ],
 )
 def test_a_log_of_the_dispatcher_replayed_through_the_simulator_gives_the_same_decisions(
@@ -160,6 +161,9 @@ def test_a_log_of_the_dispatcher_replayed_through_the_simulator_gives_the_same_d
     assert differences(SEED, log) == []
     kinds = {type(as_answer(outcome)) for call in log for outcome in call.outcomes}
     assert kinds == {Sent, Waits, Refused}
+    usages = sum(isinstance(call.argument, UsageReported) for call in log)
+    placed = sum(isinstance(call.argument, InferenceRequest) for call in log)
+    assert 0 < usages < placed / 2
     asked = {type(call.argument).__name__ for call in log}
     assert {"NoneType", "Fleet", "InferenceRequest", "Scraped", "Finished", "Failed"} <= asked
     # And a world around the adapter is the world around the dispatcher.

@@ -45,7 +45,8 @@ def _routing(gateway: Gateway) -> Json:
             "request_trailer_mode": "SEND" if duplex else "SKIP",
             "response_header_mode": "SKIP",
             "response_body_mode": "NONE",
-            "response_trailer_mode": "SKIP",
+            # In full duplex the stream would else end with the request, and with it the charge.
+            "response_trailer_mode": "SEND" if duplex else "SKIP",
         },
     )
 

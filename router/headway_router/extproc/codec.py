@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any, assert_never
 
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.message import DecodeError
@@ -13,6 +14,7 @@ from headway_router.extproc import wire
 from headway_router.extproc.headers import READ, SUBSET, SUBSET_NAMESPACE
 from headway_router.extproc.messages import (
     BodyMode,
+    ChangeMode,
     Continue,
     Immediate,
     Message,
@@ -157,6 +159,8 @@ def encode(reply: Reply) -> bytes:
     match reply:
         case Continue(part):
             return _passes(part)
+        case ChangeMode():
+            return _changes_mode(reply)
         case Route():
             return wire.route(reply)
         case ReplaceBody(body):
@@ -175,6 +179,20 @@ def encode(reply: Reply) -> bytes:
 def _passes(part: Part) -> bytes:
     response = pb.ProcessingResponse()
     getattr(response, part).SetInParent()
+    data: bytes = response.SerializeToString()
+    return data
+
+
+@cache
+def _changes_mode(reply: ChangeMode) -> bytes:
+    mode = ProcessingMode(
+        request_header_mode=ProcessingMode.SEND,
+        response_header_mode=ProcessingMode.SEND,
+        request_body_mode=reply.request_body_mode.value,
+        response_body_mode=reply.response_body_mode.value,
+    )
+    response = pb.ProcessingResponse(mode_override=mode)
+    getattr(response, reply.part).SetInParent()
     data: bytes = response.SerializeToString()
     return data
 

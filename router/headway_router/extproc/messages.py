@@ -8,6 +8,7 @@ from headway_core.events import Event
 from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.values import value
 from headway_router.errors import RejectReason
+from headway_router.sampling import Sample
 
 
 class BodyMode(IntEnum):
@@ -122,6 +123,18 @@ class Continue:
     part: Part
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeMode:
+    """Let the headers pass; show the response's headers, and its body in that mode.
+
+    The request's mode is restated, as a mode that is left out means that nothing is sent.
+    """
+
+    part: Part
+    request_body_mode: BodyMode
+    response_body_mode: BodyMode
+
+
 @value
 class Target:
     """Where requests go; the same value for many of them."""
@@ -178,7 +191,7 @@ class Immediate:
     """Why, if the input was bad."""
 
 
-Reply = Continue | Route | ReplaceBody | StreamedChunk | Immediate
+Reply = Continue | ChangeMode | Route | ReplaceBody | StreamedChunk | Immediate
 
 
 @value
@@ -203,8 +216,24 @@ class EngineRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Learn from the next bytes of a response."""
+
+    sample: Sample
+    body: bytes
+    end_of_stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """No more of a response will come; without effect where all of it has."""
+
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """The client left before its request was complete: the core never heard of it."""
 
 
-Effect = Place | Report | EngineRefused | Abandoned
+Effect = Place | Report | EngineRefused | Read | Unread | Abandoned

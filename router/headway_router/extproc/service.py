@@ -13,12 +13,14 @@ from headway_router.extproc.codec import decode, encode
 from headway_router.extproc.headers import REQUEST_ID_METADATA, TRACEPARENT
 from headway_router.extproc.messages import (
     Abandoned,
+    ChangeMode,
     Continue,
     Effect,
     EngineRefused,
     Immediate,
     Place,
     ProtocolConfig,
+    Read,
     Received,
     ReplaceBody,
     Reply,
@@ -28,12 +30,14 @@ from headway_router.extproc.messages import (
     ResponseHeaders,
     Route,
     StreamedChunk,
+    Unread,
 )
 from headway_router.extproc.session import Session, SessionOptions
 from headway_router.extproc.tap import Tap
 from headway_router.metric_table import Phase
 from headway_router.metrics import Metrics
 from headway_router.openai.intake import Intake
+from headway_router.sampling import Sampling
 from headway_router.tracing import Tracer
 from headway_router.transport import Deliver
 
@@ -52,12 +56,14 @@ class ExternalProcessor:
         metrics: Metrics,
         options: SessionOptions | None = None,
         tracer: Tracer | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.intake = intake
         self.metrics = metrics
         self.options = options or SessionOptions()
         self.tracer = tracer
+        self.sampling = sampling
 
     def open(self, metadata: Mapping[str, str], deliver: Deliver) -> "Exchange":
         request_id = metadata.get(REQUEST_ID_METADATA, "")
@@ -99,16 +105,17 @@ class Exchange:
         self._is_closed = True
         self.is_waiting = False
         self._processor.metrics.streams_open -= 1
-        if isinstance(self._part, Session):
+        if self._part is not None:
             self._carry_out(self._part.close())
 
     def _begin(self, first: Received) -> Session | Tap:
         """A stream that begins with a response is a tap: it has nothing to route."""
         config = first.config or _DEFAULT_CONFIG
+        processor, request_id = self._processor, self._request_id
+        sampling = processor.sampling
         if isinstance(first.message, ResponseHeaders | ResponseBody):
-            return Tap(config, self._request_id, is_observed=first.is_observed)
-        processor = self._processor
-        return Session(processor.intake, processor.options, config, self._request_id)
+            return Tap(config, request_id, sampling, is_observed=first.is_observed)
+        return Session(processor.intake, processor.options, config, request_id, sampling)
 
     def _carry_out(self, step: Sequence[Reply | Effect]) -> list[bytes]:
         replies: list[bytes] = []
@@ -121,7 +128,7 @@ class Exchange:
                     self._processor.dispatcher.observe(event)
                     if tracer is not None:
                         tracer.observe(event)
-                case Route() | Continue() | ReplaceBody() | StreamedChunk():
+                case Route() | Continue() | ChangeMode() | ReplaceBody() | StreamedChunk():
                     replies.append(self._encode(item))
                 case Immediate():
                     self._count(item)
@@ -131,6 +138,10 @@ class Exchange:
                     self._processor.dispatcher.engine_refused(request_id)
                     if tracer is not None:
                         tracer.observe(Failed(request_id))
+                case Read(sample, body, end_of_stream):
+                    sample.feed(body, end_of_stream)
+                case Unread(sample):
+                    sample.close()
                 case Abandoned():
                     self._processor.metrics.cancelled()
                 case _:

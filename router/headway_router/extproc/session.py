@@ -10,7 +10,7 @@ from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.outcomes import Held, Outcome, Placed, Shed
 from headway_router.errors import RejectReason, RequestRejected
 from headway_router.extproc import refusals
-from headway_router.extproc.flows import Duplex, Flow, echo, flow_for
+from headway_router.extproc.flows import Duplex, Flow, flow_for
 from headway_router.extproc.headers import REQUEST_ID
 from headway_router.extproc.messages import (
     Abandoned,
@@ -32,9 +32,11 @@ from headway_router.extproc.messages import (
     Subset,
     Target,
 )
+from headway_router.extproc.response import Response
 from headway_router.openai.head import Head, read_head, too_large
 from headway_router.openai.intake import Intake
 from headway_router.openai.shapes import Shape, shape_of
+from headway_router.sampling import Sampling
 
 Step = list[Reply | Effect]
 
@@ -66,10 +68,11 @@ class Session:
         options: SessionOptions,
         config: ProtocolConfig,
         request_id: str | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self._intake = intake
         self._options = options
-        self._response_body_mode = config.response_body_mode
+        self._response = Response(config, sampling)
         self._flow = flow_for(config)
         self._request_id = request_id or ""
         self._stage = _Stage.COLLECTING
@@ -79,7 +82,6 @@ class Session:
         self._requested_model = ""
         self._new_body: bytes | None = None
         self._late: list[Reply] = []
-        self._has_failed = False
 
     @property
     def is_waiting(self) -> bool:
@@ -95,13 +97,11 @@ class Session:
             case RequestTrailers():
                 return self._request_trailers()
             case ResponseHeaders(status, end_of_stream):
-                self._has_failed = status is not None and not 200 <= status < 300
-                return [Continue(Part.RESPONSE_HEADERS), *self._response_ended(end_of_stream)]
+                passes = self._response.headers(self._request_id, status)
+                return [passes, *self._response_ended(end_of_stream)]
             case ResponseBody(body, end_of_stream):
-                return [
-                    echo(self._response_body_mode, body, end_of_stream),
-                    *self._response_ended(end_of_stream),
-                ]
+                step = self._response.body(self._request_id, body, end_of_stream)
+                return [*step, *self._response_ended(end_of_stream)]
             case ResponseTrailers():
                 return [Continue(Part.RESPONSE_TRAILERS), *self._response_ended(True)]
             case _:
@@ -133,8 +133,8 @@ class Session:
             case _Stage.DECIDING:
                 return [Report(Cancelled(self._request_id))]
             case _Stage.ROUTED:
-                ended = Failed if self._has_failed else Finished
-                return [Report(ended(self._request_id))]
+                ended = Failed if self._response.has_failed else Finished
+                return [*self._response.close(), Report(ended(self._request_id))]
             case _Stage.ENDED:
                 return []
 
@@ -160,7 +160,7 @@ class Session:
             return [refusals.models(self._intake.catalogue.models_list)]
         if self._flow is None or message.end_of_stream:
             return self._decide_without_body(message.end_of_stream)
-        return [*self._flow.headers()]
+        return [self._response.asked_for(reply) for reply in self._flow.headers()]
 
     def _request_body(self, message: RequestBody) -> Step:
         flow = self._flow

@@ -1,7 +1,8 @@
 """The first-token tap: a stream that tells when a response's first bytes passed the gateway.
 
 A second filter in the same gateway sends response chunks and nothing of the request
-(`docs/design.md`).  The first chunk is all it is asked for.
+(`docs/design.md`).  The first chunk is all it is asked for, but of the few responses that are read
+to the end.
 """
 
 from headway_core.events import FirstToken
@@ -13,6 +14,7 @@ from headway_router.extproc.messages import (
     Message,
     Part,
     ProtocolConfig,
+    Read,
     Reply,
     Report,
     RequestBody,
@@ -21,18 +23,27 @@ from headway_router.extproc.messages import (
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
+    Unread,
     Upstream,
 )
+from headway_router.sampling import Sample, Sampling
 
 
 class Tap:
     """``request_id`` is what the gateway's metadata says; else its attribute ``request.id``."""
 
     def __init__(
-        self, config: ProtocolConfig, request_id: str | None, *, is_observed: bool
+        self,
+        config: ProtocolConfig,
+        request_id: str | None,
+        sampling: Sampling | None = None,
+        *,
+        is_observed: bool,
     ) -> None:
         self._response_body_mode = config.response_body_mode
         self._request_id = request_id
+        self._sampling = sampling
+        self._sample: Sample | None = None
         self._is_observed = is_observed
         self.is_over = False
         """There is nothing more to learn: the server ends the stream."""
@@ -42,8 +53,12 @@ class Tap:
             return []
         match message:
             case ResponseBody(body, end_of_stream, upstream):
-                self.is_over = bool(body) or end_of_stream
-                learned = self._learned(upstream or Upstream()) if body else []
+                learned = []
+                if body and self._sample is None:
+                    learned = self._learned(upstream or Upstream())
+                if self._sample is not None:
+                    learned.append(Read(self._sample, body, end_of_stream))
+                self.is_over = end_of_stream or (bool(body) and self._sample is None)
                 reply = echo(self._response_body_mode, body, end_of_stream)
             case ResponseHeaders():
                 # Engines send the headers of a stream before its first token.
@@ -60,7 +75,9 @@ class Tap:
         request_id = self._request_id or upstream.request_id or ""
         if upstream.status is not None and not 200 <= upstream.status < 300:
             return [EngineRefused(request_id)]
+        if self._sampling is not None:
+            self._sample = self._sampling.begin_at_tap(request_id)
         return [Report(FirstToken(request_id, upstream.endpoint_id))]
 
     def close(self) -> list[Reply | Effect]:
-        return []
+        return [] if self._sample is None else [Unread(self._sample)]

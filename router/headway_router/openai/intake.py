@@ -123,7 +123,8 @@ class Intake:
             prompt = self._prompt(head.shape, name, body)
             limit = _output_limit(head.shape, body)
         changed = orjson.dumps(body) if remove_engine_fields(body) else None
-        request = self._request(request_id, head, allowed, model, name, prompt, limit)
+        tells = body.get("stream") is True or head.shape is Shape.EMBEDDING
+        request = self._request(request_id, head, allowed, model, name, prompt, limit, tells)
         return Accepted(request, changed)
 
     def _prompt(self, shape: Shape, name: ModelName, body: dict[str, object]) -> _Prompt:
@@ -151,6 +152,7 @@ class Intake:
         name: ModelName,
         prompt: _Prompt,
         max_output_tokens: int | None = None,
+        tells_first_token: bool = False,
     ) -> InferenceRequest:
         return InferenceRequest(
             request_id=request_id,
@@ -164,6 +166,7 @@ class Intake:
             slo=head.slo,
             slo_class=head.slo_class,
             max_output_tokens=max_output_tokens,
+            tells_first_token=tells_first_token,
             allowed_endpoints=allowed,
         )
 

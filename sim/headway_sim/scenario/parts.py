@@ -214,6 +214,7 @@ def _observation(shape: ObservationShape) -> Observation:
         first_tokens=shape.first_tokens,
         sampled_share=shape.sampled_share,
         cache_view_s=shape.cache_view_seconds,
+        sampled_streams=shape.sampled_streams,
         kv_events=None
         if kv is None
         else KvEvents(

@@ -129,6 +129,8 @@ class ObservationShape(ApiModel):
     first_tokens: Annotated[FirstTokens, Field(strict=False)] = _SEEN.first_tokens
     sampled_share: Share = _SEEN.sampled_share
     cache_view_seconds: Positive | None = None
+    sampled_streams: Annotated[int, Field(ge=0)] | None = None
+    """Instead of a share: so many of each router at once."""
     kv_events: KvEventsShape | None = None
     block_tokens: Count = _SEEN.block_tokens
     size_error: Share = _SEEN.size_error

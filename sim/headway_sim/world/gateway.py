@@ -11,6 +11,7 @@ from itertools import count
 
 from headway_core.events import Failed, Finished, FirstToken, UsageReported
 from headway_core.facts import EndpointId, EndpointState, InferenceRequest
+from headway_core.sampling import SampleBudget
 from headway_sim.content import Contents
 from headway_sim.engine import (
     EngineEvent,
@@ -40,6 +41,8 @@ class Journey:
     replica: Replica
     is_sampled: bool
     """Its stream is read to the end."""
+    holds_sample: bool = False
+    """That counts against its replica's budget."""
     fallback_id: EndpointId | None = None
     priority: int = 0
     attempt: int = 0
@@ -69,6 +72,8 @@ class Gateway:
         self._on_end = on_end
         self._hop_ns = ns(setting.router_engine_s)
         self._first_tokens = setting.observation.first_tokens
+        streams = setting.observation.sampled_streams
+        self._budget = None if streams is None else SampleBudget(streams)
         self._journeys: dict[str, Journey] = {}
         self._turns = count()
 
@@ -210,6 +215,9 @@ class Gateway:
             return
         record = journey.record
         record.first_token_ns = self._kernel.now_ns
+        if self._budget is not None and self._first_tokens is not FirstTokens.ABSENT:
+            took = self._budget.take(f"{journey.replica.number}", self._kernel.now_s)
+            journey.is_sampled = journey.holds_sample = took
         mode = self._first_tokens
         if mode is FirstTokens.TAP or (mode is FirstTokens.SAMPLED and journey.is_sampled):
             journey.replica.tell(FirstToken(journey.facts.request_id, record.endpoint_id))
@@ -220,7 +228,9 @@ class Gateway:
             return
         request_id, record = journey.facts.request_id, journey.record
         if journey.is_sampled and self._first_tokens is not FirstTokens.ABSENT:
-            usage = UsageReported(request_id, record.prompt_tokens, record.cached_tokens)
+            usage = UsageReported(
+                request_id, record.prompt_tokens, record.cached_tokens, record.output_tokens
+            )
             journey.replica.tell(usage)
         journey.replica.tell(Finished(request_id))
         self._end(journey, Fate.FINISHED)
@@ -229,4 +239,6 @@ class Gateway:
         record = journey.record
         record.fate, record.reason, record.ended_ns = fate, reason, self._kernel.now_ns
         del self._journeys[journey.facts.request_id]
+        if self._budget is not None and journey.holds_sample:
+            self._budget.give_back(f"{journey.replica.number}")
         self._on_end(journey)

@@ -67,6 +67,8 @@ class Observation:
     cache_view_s: float | None = None
     """The routers' view of caches is a copy, taken anew every so many seconds (`cache_view.py`).
     None: what a router sends counts at once."""
+    sampled_streams: int | None = None
+    """Instead of a share, as routers do: so many of each replica at once.  None: the share."""
     kv_events: KvEvents | None = None
     """None: engines do not tell."""
     block_tokens: int = 256
@@ -79,6 +81,8 @@ class Observation:
             _require("cache_view_s", self.cache_view_s, "> 0", self.cache_view_s > 0)
         share = self.sampled_share
         _require("sampled_share", share, "from 0 to 1", 0 <= share <= 1)
+        streams = self.sampled_streams
+        _require("sampled_streams", streams, ">= 0", streams is None or streams >= 0)
         _require("block_tokens", self.block_tokens, ">= 1", self.block_tokens >= 1)
         _require("size_error", self.size_error, "from 0 to 1", 0 <= self.size_error <= 1)
 

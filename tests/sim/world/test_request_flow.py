@@ -129,14 +129,14 @@ def test_a_sampled_share_is_met_within_its_standard_error() -> None:
     assert abs(len(picker.saw(FirstToken)) - 300) <= 3 * (1000 * 0.3 * 0.7) ** 0.5
 
 
-def test_usage_has_the_true_prompt_and_the_cached_tokens() -> None:
+def test_usage_has_the_true_prompt_its_cached_tokens_and_the_output() -> None:
     picker = Scripted(["a"])
     observation = replace(QUIET.observation, sampled_share=1.0, size_error=0.5)
     requests = [a_request(0.0, text="x"), a_request(1.0, text="x")]
     a_world(picker, requests, replace(QUIET, observation=observation)).run()
     assert [event for _, event in picker.saw(UsageReported)] == [
-        UsageReported("r0", 100, 0),
-        UsageReported("r1", 100, 96),
+        UsageReported("r0", 100, 0, output_tokens=1),
+        UsageReported("r1", 100, 96, output_tokens=1),
     ]
 
 

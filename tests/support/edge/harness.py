@@ -14,6 +14,7 @@ from headway_router.extproc.session import SessionOptions
 from headway_router.metrics import Metrics
 from headway_router.openai.intake import MAX_BODY_BYTES, Intake
 from headway_router.openai.ratios import TokenRatios
+from headway_router.sampling import Sampling
 
 ADDRESSES = ("10.0.0.1:8000", "10.0.0.2:8000")
 
@@ -62,6 +63,7 @@ class Edge:
         max_body_bytes: int = MAX_BODY_BYTES,
         single_destination: bool = False,
         seed: int = 0,
+        sampled_streams: int = 0,
         clock: Callable[[], float] | None = None,
     ) -> None:
         """``clock``: of the event loop, where there is one; else one that stands still."""
@@ -81,6 +83,9 @@ class Edge:
             self.intake,
             self.metrics,
             SessionOptions(single_destination=single_destination),
+            sampling=Sampling(
+                self.dispatcher, self.ratios, self.metrics, clock or self.clock, sampled_streams
+            ),
         )
         self.dispatcher.apply(Fleet(pools=pools or (a_pool(),)))
 

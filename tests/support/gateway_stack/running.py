@@ -28,6 +28,7 @@ async def running_stack(
     processes: int = 1,
     router_tls: RouterTls | None = None,
     body_mode: BodyMode = BodyMode.BUFFERED,
+    first_token_tap: bool = True,
     slo_ttft_ms: int | None = None,
     prefix_mode: PrefixAffinity | None = None,
     policies: Mapping[str, Mapping[str, Any]] | None = None,
@@ -72,6 +73,7 @@ async def running_stack(
             routers=tuple(router.ext_proc_address for router in ready),
             router_tls=router_tls,
             body_mode=body_mode,
+            first_token_tap=first_token_tap,
             body_limit_bytes=GATEWAY_BODY_LIMIT,
             router_check_s=router_check_s,
         )
