@@ -109,6 +109,7 @@ class App:
         self.caches = Subscriptions(
             prompts=prompts, observe=self.dispatcher.observe, metrics=self.metrics
         )
+        assert settings.config is not None
         self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
         intake = Intake(
             lambda: self.dispatcher.catalogue,

@@ -18,7 +18,7 @@ class OperatorProcess:
         self._log = folder / "operator.log"
         kubeconfig = str(plane.kubeconfig(OPERATOR))
         command = [sys.executable, "-m", "headway_cli", "operator", "--kubeconfig", kubeconfig]
-        command += ["--log-level", "debug"]
+        command += ["--log-level", "debug", "--discovery-insecure", "--discovery-port", "0"]
         self.process = EngineProcess([*command, *arguments], port=0, log=self._log, environment={})
 
     def stop(self) -> None:
