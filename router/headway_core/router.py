@@ -78,6 +78,14 @@ class Router:
         pools = self._by_endpoint.get(endpoint_id, ())
         return sum(pool.state.ledger.loads[endpoint_id].leases for pool in pools)
 
+    def ttft_target_s(self, request_id: str) -> float | None:
+        """By which time after its arrival an open request should have its first token.
+
+        None: it has no SLO, or it is not open.
+        """
+        entry = self._tracked.get(request_id)
+        return None if entry is None else entry[1].ttft_s
+
     def stats(self, now: float) -> Mapping[str, PoolStats]:
         """What is known of each pool, by name: for metrics, debug pages and reports."""
         return {name: pool_stats(pool.state, now) for name, pool in self._pools.items()}

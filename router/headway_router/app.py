@@ -5,15 +5,21 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from random import Random
 from time import monotonic
 
+from headway_core.events import Unreachable
+from headway_core.facts import EndpointId
 from headway_core.policy import Fleet
 from headway_core.router import Router
+from headway_proto.v1alpha1.discovery_pb2 import ReportRequest
 from headway_router.debug import debug_page
+from headway_router.discovery.channels import Channels
+from headway_router.discovery.source import DiscoverySource
+from headway_router.discovery.traffic import fill_in
 from headway_router.dispatch import Dispatcher
 from headway_router.endpoints.cadence import Cadence
 from headway_router.endpoints.scrape import Scraper
@@ -109,8 +115,7 @@ class App:
         self.caches = Subscriptions(
             prompts=prompts, observe=self.dispatcher.observe, metrics=self.metrics
         )
-        assert settings.config is not None
-        self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
+        self.source = self._source(settings, rng)
         intake = Intake(
             lambda: self.dispatcher.catalogue,
             ratios,
@@ -131,6 +136,7 @@ class App:
                 self.certificates,
                 self.dispatcher.now(),
                 self.caches.readings(),
+                self.source.readings(),
             )
         )
 
@@ -169,6 +175,7 @@ class App:
             with _claiming("--grpc-port", host, chosen.grpc_port):
                 await self.transport.start()
             stack.push_async_callback(self.transport.stop, 0.0)
+            self.source.identify(self.transport.port)
             yield Ports(
                 grpc_port=self.transport.port,
                 grpc_health_port=grpc_health_port,
@@ -182,6 +189,7 @@ class App:
         A person who presses Ctrl-C has no gateway that should notice.
         """
         self.health.drain()
+        await self.source.leave()
         extra = {"signal": why.name, "streams_open": self.metrics.streams_open}
         log.info("router.draining", extra=extra)
         timeout_s = self._settings.drain_timeout_s
@@ -197,6 +205,35 @@ class App:
         )
         self.caches.watch(fleet)
         self.health.fleet_applied(fleet)
+
+    def _apply_cold(self, fleet: Fleet) -> None:
+        """Of endpoints that may be gone: each counts once it has been scraped."""
+        self._apply(fleet)
+        for pool in fleet.pools:
+            for endpoint in pool.endpoints:
+                self.dispatcher.observe(Unreachable(endpoint.endpoint_id))
+
+    def _source(self, settings: Settings, rng: Random) -> FolderSource | DiscoverySource:
+        if settings.operator is None:
+            assert settings.config is not None, "one of the two is given"
+            return FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
+        core = self.dispatcher.core
+
+        def traffic(
+            request: ReportRequest, pools: Mapping[str, str], uids: Mapping[EndpointId, str]
+        ) -> None:
+            now = self.dispatcher.now()
+            fill_in(request, core, self.metrics, pools=pools, endpoint_uids=uids, now=now)
+
+        return DiscoverySource(
+            Channels(settings.operator, settings.operator_tls_dir),
+            settings.state_dir,
+            on_fleet=self._apply,
+            on_cold_fleet=self._apply_cold,
+            answers=self.scraper.answers,
+            traffic=traffic,
+            rng=rng,
+        )
 
     def _debug(self) -> bytes:
         return debug_page(

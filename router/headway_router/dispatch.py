@@ -217,6 +217,11 @@ class Dispatcher:
             return
         opened.has_first_token = True
         ttft_s = self._clock() - opened.arrived_s
-        self._metrics.first_token(FirstTokenOutcome.MATCHED, pool=opened.pool, ttft_s=ttft_s)
+        self._metrics.first_token(
+            FirstTokenOutcome.MATCHED,
+            pool=opened.pool,
+            ttft_s=ttft_s,
+            target_s=self._core.ttft_target_s(event.request_id),
+        )
         if event.endpoint_id is not None and event.endpoint_id != opened.endpoint_id:
             self._metrics.fallback(opened.pool)

@@ -83,6 +83,14 @@ class EndpointCondition(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class SnapshotOrigin(StrEnum):
+    """Where the snapshot in force has come from."""
+
+    NONE = "none"
+    STREAM = "stream"
+    DISK = "disk"
+
+
 POOL = "a pool's name"
 Values = type[StrEnum] | str
 """An enumeration, or words for a set that configuration or another module closes."""
@@ -264,6 +272,39 @@ TABLE: tuple[Row, ...] = (
         "headway_certificate_expiry_timestamp_seconds",
         Kind.READING,
         "Unix time at which the certificate in force expires. None without TLS.",
+    ),
+    Row(
+        "headway_router_snapshot_age_seconds",
+        Kind.READING,
+        "Since the snapshot in force arrived or was read. None without an operator, as the next.",
+    ),
+    Row(
+        "headway_router_snapshot_source",
+        Kind.READING,
+        "1 for where the snapshot in force has come from.",
+        {"source": SnapshotOrigin},
+    ),
+    Row(
+        "headway_router_snapshot_generation",
+        Kind.READING,
+        "Generation in force of each resource.",
+        {"kind": "ModelPool or RoutingPolicy", "name": "namespace/name of the resource"},
+    ),
+    Row(
+        "headway_router_policy_rejected",
+        Kind.READING,
+        "Resources whose newest generation is not in force, as it does not compile here.",
+    ),
+    Row(
+        "headway_router_snapshot_files_corrupt",
+        Kind.READING,
+        "Snapshots on disk that were ignored because they are not what was written.",
+    ),
+    Row(
+        "headway_router_endpoints_kept",
+        Kind.READING,
+        "Endpoints of a pool that has lost all of them, kept for 30 s as they still answer.",
+        {"pool": POOL},
     ),
     Row(
         "headway_event_loop_lag_seconds",

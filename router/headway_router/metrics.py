@@ -4,8 +4,7 @@ What the core already knows (leases, held requests, endpoints) is read when Prom
 costs a request nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,17 +13,13 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from headway_core.outcomes import Held, Outcome, Placed, Reason, Shed
 from headway_router.counts import Count, Counts
 from headway_router.durations import Durations, DurationsCollector
 from headway_router.errors import RejectReason
-from headway_router.kv_events.outcomes import CacheKnowledge
+from headway_router.metric_readings import Readings, ReadingsCollector, row_of
 from headway_router.metric_table import (
-    TABLE,
-    EndpointCondition,
     FirstTokenOutcome,
     Kind,
     Phase,
@@ -33,26 +28,9 @@ from headway_router.metric_table import (
     Row,
     ScrapeOutcome,
 )
+from headway_router.pool_counts import PoolCounts, TtftHistogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_ROWS = {row.name: row for row in TABLE}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
-    """The state of the core and of the configuration at one instant."""
-
-    leases_outstanding: int = 0
-    held: Mapping[str, int] = field(default_factory=dict)
-    """By pool, as the next two."""
-    endpoints: Mapping[tuple[str, EndpointCondition], int] = field(default_factory=dict)
-    stale_endpoints: Mapping[str, int] = field(default_factory=dict)
-    config_problems: int = 0
-    certificate_problems: int | None = None
-    """None: no TLS, as the next."""
-    certificate_expires_s: float | None = None
-    caches: Mapping[tuple[str, CacheKnowledge], int] = field(default_factory=dict)
-    """By pool and by what is known of them."""
 
 
 class Metrics:
@@ -75,6 +53,7 @@ class Metrics:
         self.kv_batches = self._counter("headway_kv_batches_total")
         self.kv_stored_blocks = self._counter("headway_kv_stored_blocks_total")
         self.kv_resets = self._counter("headway_kv_resets_total")
+        self._by_pool: dict[str, PoolCounts] = {}
         self._placed: dict[tuple[str, Reason], tuple[Count, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
@@ -91,7 +70,7 @@ class Metrics:
         """Take the readings from here on from ``source``, called once for each page."""
         if old := getattr(self, "_readings", None):
             self.registry.unregister(old)
-        self._readings = _ReadingsCollector(source)
+        self._readings = ReadingsCollector(source)
         self.registry.register(self._readings)
 
     def page(self) -> bytes:
@@ -144,12 +123,38 @@ class Metrics:
         self._requests.labels("", RequestOutcome.ANSWERED).add()
 
     def first_token(
-        self, outcome: FirstTokenOutcome, *, pool: str = "", ttft_s: float | None = None
+        self,
+        outcome: FirstTokenOutcome,
+        *,
+        pool: str = "",
+        ttft_s: float | None = None,
+        target_s: float | None = None,
     ) -> None:
-        """The tap reported a first token, ``ttft_s`` after its request had arrived."""
+        """The tap reported a first token, ``ttft_s`` after its request had arrived; None for
+        ``target_s``: it has no SLO."""
         self._first_tokens.labels(outcome).add()
         if ttft_s is not None:
             self._ttft_s.labels(pool).observe(ttft_s)
+            counts = self._pool_counts(pool)
+            counts.ttft.observe(ttft_s)
+            if target_s is not None:
+                counts.with_slo += 1
+                counts.met_slo += ttft_s <= target_s
+
+    def traffic(self, pool: str) -> PoolCounts:
+        """What reports say of a pool."""
+        counts = self._pool_counts(pool)
+        counts.requests = self._requests.labels(pool, RequestOutcome.PLACED).value
+        counts.prompt_tokens = self._prompt_tokens.labels(pool).value
+        counts.hit_tokens = self._hit_tokens.labels(pool).value
+        return counts
+
+    def _pool_counts(self, pool: str) -> PoolCounts:
+        counts = self._by_pool.get(pool)
+        if counts is None:
+            bounds = row_of("headway_ttft_seconds", Kind.HISTOGRAM).buckets
+            counts = self._by_pool[pool] = PoolCounts(TtftHistogram(bounds))
+        return counts
 
     def fallback(self, pool: str) -> None:
         """The gateway used the second endpoint, and the charge has moved there."""
@@ -175,7 +180,7 @@ class Metrics:
         return placed
 
     def _durations_by_phase(self, name: str) -> dict[Phase, Durations]:
-        row = _row(name, Kind.HISTOGRAM)
+        row = row_of(name, Kind.HISTOGRAM)
         series = {phase: Durations(row.buckets) for phase in Phase}
         by_value = {phase.value: durations for phase, durations in series.items()}
         [label] = row.labels
@@ -183,60 +188,20 @@ class Metrics:
         return series
 
     def _counter(self, name: str) -> Counts:
-        row = _row(name, Kind.COUNTER)
+        row = row_of(name, Kind.COUNTER)
         counts = Counts(name, row.help, tuple(row.labels))
         _start_at_zero(counts, row)
         self.registry.register(counts)
         return counts
 
     def _gauge(self, name: str) -> Gauge:
-        return Gauge(name, _row(name, Kind.GAUGE).help, registry=self.registry)
+        return Gauge(name, row_of(name, Kind.GAUGE).help, registry=self.registry)
 
     def _histogram(self, name: str) -> Histogram:
-        row = _row(name, Kind.HISTOGRAM)
+        row = row_of(name, Kind.HISTOGRAM)
         return Histogram(
             name, row.help, tuple(row.labels), buckets=row.buckets, registry=self.registry
         )
-
-
-class _ReadingsCollector(Collector):
-    def __init__(self, source: Callable[[], Readings]) -> None:
-        self._source = source
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        now = self._source()
-        yield _reading("headway_leases_outstanding", [((), now.leases_outstanding)])
-        yield _reading("headway_held_requests", _by_pool(now.held))
-        yield _reading("headway_endpoints", now.endpoints.items())
-        yield _reading("headway_endpoints_stale", _by_pool(now.stale_endpoints))
-        yield _reading("headway_caches", now.caches.items())
-        yield _reading("headway_config_problems", [((), now.config_problems)])
-        yield _reading("headway_certificate_problems", _if_known(now.certificate_problems))
-        expires_s = _if_known(now.certificate_expires_s)
-        yield _reading("headway_certificate_expiry_timestamp_seconds", expires_s)
-
-
-def _by_pool(numbers: Mapping[str, int]) -> Iterable[tuple[tuple[str], int]]:
-    return (((pool,), number) for pool, number in numbers.items())
-
-
-def _if_known(value: float | None) -> Iterable[tuple[tuple[()], float]]:
-    return [] if value is None else [((), value)]
-
-
-def _reading(name: str, series: Iterable[tuple[Sequence[str], float]]) -> GaugeMetricFamily:
-    row = _row(name, Kind.READING)
-    family = GaugeMetricFamily(name, row.help, labels=tuple(row.labels))
-    for labels, value in series:
-        family.add_metric(labels, value)
-    return family
-
-
-def _row(name: str, kind: Kind) -> Row:
-    row = _ROWS[name]
-    if row.kind is not kind:
-        raise ValueError(f"{name} is a {row.kind}, not a {kind}")
-    return row
 
 
 def _start_at_zero(counts: Counts, row: Row) -> None:

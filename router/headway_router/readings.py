@@ -7,8 +7,8 @@ from types import MappingProxyType
 from headway_core.router import Router
 from headway_router.certificates import Certificates
 from headway_router.kv_events.outcomes import CacheKnowledge
+from headway_router.metric_readings import Readings, SnapshotReadings
 from headway_router.metric_table import EndpointCondition
-from headway_router.metrics import Readings
 
 
 def readings(
@@ -17,6 +17,7 @@ def readings(
     certificates: Certificates | None,
     now: float,
     caches: Mapping[tuple[str, CacheKnowledge], int] = MappingProxyType({}),
+    snapshot: SnapshotReadings | None = None,
 ) -> Readings:
     """O(endpoints): once for each page of metrics."""
     stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
@@ -39,4 +40,5 @@ def readings(
         certificate_problems=None if certificates is None else int(certificates.problem != ""),
         certificate_expires_s=None if certificates is None else certificates.pair().expires_s,
         caches=caches,
+        snapshot=snapshot,
     )

@@ -17,6 +17,7 @@ from headway_core.outcomes import (
 )
 from headway_router.errors import RejectReason
 from headway_router.metric_page import markdown
+from headway_router.metric_readings import Readings
 from headway_router.metric_table import (
     TABLE,
     EndpointCondition,
@@ -26,7 +27,7 @@ from headway_router.metric_table import (
     Row,
     ScrapeOutcome,
 )
-from headway_router.metrics import Metrics, Readings
+from headway_router.metrics import Metrics
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
 DECISION = Decision(

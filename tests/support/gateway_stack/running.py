@@ -30,15 +30,22 @@ async def running_stack(
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
     prefix_mode: PrefixAffinity | None = None,
+    operator: str | None = None,
+    namespace: str = "default",
     **router_flags: object,
 ) -> AsyncIterator[Stack]:
     """One pool per model of the engines, which go on when the stack has ended.
 
-    ``routers`` are commands, of so many ``processes`` each.
+    ``routers`` are commands, of so many ``processes`` each.  With an ``operator`` its pools are
+    used, which are in ``namespace``; else files say the same.
     """
-    config = _write_config(folder, engines, slo_ttft_ms)
-    if prefix_mode is not None:
-        _write_policy(config, engines, prefix_mode)
+    if operator is None:
+        config = _write_config(folder, engines, slo_ttft_ms)
+        if prefix_mode is not None:
+            _write_policy(config, engines, prefix_mode)
+        router_flags = {"config": config, **router_flags}
+    else:
+        router_flags = {"operator": operator, **router_flags}
     async with (
         Children(folder) as children,
         aiohttp.ClientSession(
@@ -51,13 +58,13 @@ async def running_stack(
         if processes > 1:
             router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
-            await children.start(f"router-{number}", router_command(config, **router_flags))
+            await children.start(f"router-{number}", router_command(**router_flags))
             for number in range(routers)
         ]
         ready = [router for child in started for router in await ready_routers(child, processes)]
         gateway = Gateway(
             pools=tuple(
-                UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
+                UpstreamPool(name=f"{namespace}/{model}", endpoints=_addresses(engines, model))
                 for model in _models(engines)
             ),
             routers=tuple(router.ext_proc_address for router in ready),
@@ -69,7 +76,7 @@ async def running_stack(
         yield Stack(engines=engines, routers=ready, envoy=envoy, session=session)
 
 
-def router_command(config: Path, **flags: object) -> list[str]:
+def router_command(**flags: object) -> list[str]:
     """On free ports, and gone at once when told to, unless the flags say otherwise.
 
     The port of a router that has ended stays free for the one in its place.
@@ -83,18 +90,14 @@ def router_command(config: Path, **flags: object) -> list[str]:
         "max_body_bytes": ROUTER_BODY_LIMIT,
         "secure_serving": False,
     }
-    return headway("router", config=config, **(usual | flags))
+    return headway("router", **(usual | flags))
 
 
 def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | None) -> Path:
     config = folder / "config"
     config.mkdir()
     for model in _models(engines):
-        endpoints = []
-        for number, address in enumerate(_addresses(engines, model)):
-            host, _, port = address.rpartition(":")
-            endpoints.append({"name": f"e{number}", "address": host, "port": int(port)})
-        group = {"name": "tiny", "workload": "Static", "endpoints": endpoints}
+        group = static_group(_addresses(engines, model))
         spec: dict[str, Any] = {"model": {"name": model}, "groups": [group]}
         if slo_ttft_ms is not None:
             spec["slo"] = {"ttftMs": slo_ttft_ms}
@@ -107,6 +110,14 @@ def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | No
         # JSON is YAML.
         (config / f"{model}.yaml").write_text(json.dumps(document))
     return config
+
+
+def static_group(addresses: Sequence[str]) -> dict[str, Any]:
+    endpoints = []
+    for number, address in enumerate(addresses):
+        host, _, port = address.rpartition(":")
+        endpoints.append({"name": f"e{number}", "address": host, "port": int(port)})
+    return {"name": "tiny", "workload": "Static", "endpoints": endpoints}
 
 
 def _write_policy(config: Path, engines: Sequence[Engine], prefix_mode: PrefixAffinity) -> None:
