@@ -101,14 +101,20 @@ async def delivery(
     state = folder / "state"
     state.mkdir()
     operator = _operator(control_plane, folder / "operator-1", port)
-    flags = {"operator": f"127.0.0.1:{port}", "namespace": NAMESPACE, "state_dir": state}
     group = static_group([engine.address for engine in chat_engines])
     control_plane.admin.create(
         _body("ModelPool", "chat", {"model": {"name": "chat"}, "groups": [group]})
     )
     control_plane.admin.create(_body("RoutingPolicy", "chat", {"targetRefs": [{"name": "chat"}]}))
     try:
-        async with running_stack(folder, chat_engines, routers=2, **flags) as stack:
+        async with running_stack(
+            folder,
+            chat_engines,
+            routers=2,
+            operator=f"127.0.0.1:{port}",
+            namespace=NAMESPACE,
+            state_dir=state,
+        ) as stack:
             running = Delivery(control_plane, folder, operator, port, stack, state)
             yield running
             operator = running.operator

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -56,6 +56,7 @@ class Discovery(DiscoveryServicer):
         router = request.router.id
         log.info("router.subscribed", extra={"router": router, "version": request.router.version})
         held = request.held_hash
+        await context.send_initial_metadata(())  # there may be nothing to send for long
         try:
             async with asyncio.timeout(self._no_data_s):
                 while self._publisher.message is None:
@@ -100,7 +101,9 @@ async def serving_discovery(
     try:
         yield bound
     finally:
-        await server.stop(STOP_S)
+        # kopf ends by cancelling whatever task it does not know, the server's own among them.
+        with suppress(asyncio.CancelledError):
+            await server.stop(STOP_S)
 
 
 class _Credentials:
