@@ -5,21 +5,16 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from random import Random
 from time import monotonic
 
 from headway_core.events import Unreachable
-from headway_core.facts import EndpointId
 from headway_core.policy import Fleet
 from headway_core.router import Router
-from headway_proto.v1alpha1.discovery_pb2 import ReportRequest
 from headway_router.debug import debug_page
-from headway_router.discovery.channels import Channels
-from headway_router.discovery.source import DiscoverySource
-from headway_router.discovery.traffic import fill_in
 from headway_router.dispatch import Dispatcher
 from headway_router.endpoints.cadence import Cadence
 from headway_router.endpoints.scrape import Scraper
@@ -34,14 +29,13 @@ from headway_router.metrics import CONTENT_TYPE, Metrics
 from headway_router.openai.intake import Intake
 from headway_router.openai.ratios import TokenRatios
 from headway_router.pages import Page, serving_pages
-from headway_router.policy_source import FolderSource
 from headway_router.readings import readings
 from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import LOOPBACK, Settings
+from headway_router.sources import source_for
+from headway_router.stop_signal import stop_signal
 
 log = logging.getLogger(__name__)
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +59,7 @@ async def run(settings: Settings, on_ready: Callable[[Ports], None]) -> None:
     """
     app = App(settings)
     app.source.load()
-    with _stop_signal() as stopped:
+    with stop_signal() as stopped:
         async with app.listening() as ports, asyncio.TaskGroup() as tasks:
             parts = [tasks.create_task(part) for part in app.parts()]
             _leave_to_the_collector_only_what_requests_make()
@@ -115,7 +109,15 @@ class App:
         self.caches = Subscriptions(
             prompts=prompts, observe=self.dispatcher.observe, metrics=self.metrics
         )
-        self.source = self._source(settings, rng)
+        self.source = source_for(
+            settings,
+            on_fleet=self._apply,
+            on_cold_fleet=self._apply_cold,
+            dispatcher=self.dispatcher,
+            scraper=self.scraper,
+            metrics=self.metrics,
+            rng=rng,
+        )
         intake = Intake(
             lambda: self.dispatcher.catalogue,
             ratios,
@@ -213,28 +215,6 @@ class App:
             for endpoint in pool.endpoints:
                 self.dispatcher.observe(Unreachable(endpoint.endpoint_id))
 
-    def _source(self, settings: Settings, rng: Random) -> FolderSource | DiscoverySource:
-        if settings.operator is None:
-            assert settings.config is not None, "one of the two is given"
-            return FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
-        core = self.dispatcher.core
-
-        def traffic(
-            request: ReportRequest, pools: Mapping[str, str], uids: Mapping[EndpointId, str]
-        ) -> None:
-            now = self.dispatcher.now()
-            fill_in(request, core, self.metrics, pools=pools, endpoint_uids=uids, now=now)
-
-        return DiscoverySource(
-            Channels(settings.operator, settings.operator_tls_dir),
-            settings.state_dir,
-            on_fleet=self._apply,
-            on_cold_fleet=self._apply_cold,
-            answers=self.scraper.answers,
-            traffic=traffic,
-            rng=rng,
-        )
-
     def _debug(self) -> bytes:
         return debug_page(
             self.dispatcher.core,
@@ -260,26 +240,3 @@ def _claiming(flag: str, host: str, port: int) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         raise CannotListen(f"{flag}: cannot listen on {host}:{port}: {error}") from error
-
-
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Future[signal.Signals]]:
-    """The first SIGTERM or SIGINT.  From then on they have their default effect again."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def restore() -> None:
-        for one in _STOP_SIGNALS:
-            loop.remove_signal_handler(one)
-            signal.signal(one, signal.SIG_DFL)
-
-    def stop(received: signal.Signals) -> None:
-        restore()
-        stopped.set_result(received)
-
-    for one in _STOP_SIGNALS:
-        loop.add_signal_handler(one, stop, one)
-    try:
-        yield stopped
-    finally:
-        restore()

@@ -4,8 +4,9 @@ import itertools
 from typing import Any
 
 from headway_api.snapshots import PodState
-from headway_operator.discovery.compiler import Compiled, Compiler, Verdict
+from headway_operator.discovery.compiler import Compiler
 from headway_operator.discovery.debounce import AT_MOST_S, QUIET_S, Debounce
+from headway_operator.discovery.outcomes import Compiled, Verdict
 from headway_operator.discovery.store import Kind, Store
 from headway_operator.names import DRAIN, GROUP, POOL
 

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from headway_operator.discovery.compiler import Compiled, Compiler
+from headway_operator.discovery.compiler import Compiler
 from headway_operator.discovery.debounce import Debounce
+from headway_operator.discovery.outcomes import Compiled
 from headway_operator.discovery.store import Kind, Store
 from headway_proto.v1alpha1 import discovery_pb2 as pb
 from headway_proto.v1alpha1.messages import encoded

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from headway_operator.discovery.compiler import Compiled, Outcome
+from headway_operator.discovery.outcomes import Compiled, Outcome
 from headway_operator.discovery.reports import Reports
 from headway_operator.errors import ClusterUnavailable, NotLeading
 from headway_operator.model_pool.plan import PoolEvent

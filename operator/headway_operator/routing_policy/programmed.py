@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headway_api.status import ConditionStatus
-from headway_operator.discovery.compiler import Outcome
+from headway_operator.discovery.outcomes import Outcome
 from headway_operator.model_pool.status import Claim
 from headway_operator.names import PROGRAMMED
 from headway_proto.v1alpha1 import discovery_pb2 as pb

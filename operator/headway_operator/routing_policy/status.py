@@ -11,7 +11,7 @@ from headway_api.status import (
     RoutingPolicyStatus,
     Traffic,
 )
-from headway_operator.discovery.compiler import Compiled, Outcome, Target, Verdict
+from headway_operator.discovery.outcomes import Compiled, Outcome, Target, Verdict
 from headway_operator.model_pool.plan import PoolEvent
 from headway_operator.model_pool.status import Claim, condition_of
 from headway_operator.names import POLICY_AFFECTED, PROGRAMMED, Manifest

@@ -10,7 +10,7 @@ from random import Random
 from time import monotonic
 from uuid import uuid4
 
-from headway_api.snapshots import SCHEMA, Snapshot
+from headway_api.snapshots import SCHEMA
 from headway_core.facts import EndpointId
 from headway_core.policy import Fleet
 from headway_proto.v1alpha1 import discovery_pb2 as pb
@@ -20,6 +20,7 @@ from headway_router.discovery.channels import Channels
 from headway_router.discovery.client import Client, Reception
 from headway_router.discovery.fail_open import FailOpen
 from headway_router.discovery.keeper import Keeper, Taken
+from headway_router.discovery.saver import Saver
 from headway_router.metric_readings import SnapshotReadings
 from headway_router.metric_table import SnapshotOrigin
 
@@ -62,8 +63,7 @@ class DiscoverySource:
         self._held_hash = ""
         self._ack: pb.Ack | None = None
         self._stale_since: float | None = None
-        self._unsaved: Snapshot | None = None
-        self._to_save = asyncio.Event()
+        self._saver = None if state is None else Saver(state)
         self._first = asyncio.Event()
         self._taken_s: float | None = None
         self._origin = SnapshotOrigin.NONE
@@ -97,9 +97,8 @@ class DiscoverySource:
     @property
     def problems(self) -> tuple[str, ...]:
         """Of items whose newest generation is not in force."""
-        if self._taken is None:
-            return ()
-        return tuple(r.message for r in self._taken.results if r.message)
+        results = () if self._taken is None else self._taken.results
+        return tuple(result.message for result in results if result.message)
 
     def readings(self) -> SnapshotReadings:
         return SnapshotReadings(
@@ -138,7 +137,8 @@ class DiscoverySource:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.client.run())
             tasks.create_task(self._start_from_disk())
-            tasks.create_task(self._save())
+            if self._saver is not None:
+                tasks.create_task(self._saver.run())
             tasks.create_task(self._let_go())
 
     def take(self, message: pb.Snapshot) -> Reception:
@@ -159,8 +159,8 @@ class DiscoverySource:
         taken = self._keeper.take(snapshot, message.server_id, self._clock())
         self._held_hash = snapshot.content_hash
         self._apply(taken, SnapshotOrigin.STREAM)
-        self._unsaved = taken.effective
-        self._to_save.set()
+        if self._saver is not None:
+            self._saver.save(taken.effective)
         return self._staleness(taken, ack)
 
     def report(self) -> pb.ReportRequest:
@@ -248,14 +248,3 @@ class DiscoverySource:
             self._held_hash = snapshot.content_hash
             self._apply(taken, SnapshotOrigin.DISK)
             self.client.changed()
-
-    async def _save(self) -> None:
-        while True:
-            await self._to_save.wait()
-            self._to_save.clear()
-            if self._state is None or self._unsaved is None:
-                continue
-            try:
-                await asyncio.to_thread(disk.save, self._unsaved, self._state)
-            except OSError as error:
-                log.warning("snapshot.not_saved", extra={"why": str(error)})
