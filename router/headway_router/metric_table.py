@@ -83,6 +83,11 @@ class EndpointCondition(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class ResourceKind(StrEnum):
+    MODEL_POOL = "ModelPool"
+    ROUTING_POLICY = "RoutingPolicy"
+
+
 class SnapshotOrigin(StrEnum):
     """Where the snapshot in force has come from."""
 
@@ -288,7 +293,7 @@ TABLE: tuple[Row, ...] = (
         "headway_router_snapshot_generation",
         Kind.READING,
         "Generation in force of each resource.",
-        {"kind": "ModelPool or RoutingPolicy", "name": "namespace/name of the resource"},
+        {"kind": ResourceKind, "name": "a resource's namespace/name"},
     ),
     Row(
         "headway_router_policy_rejected",

@@ -257,7 +257,7 @@ async def test_an_operator_that_returns_changes_nothing(delivery: Delivery) -> N
         before = delivery.versions()
         operator = delivery.operator
         done = len(operator.logged("status.looked"))
-        operator.wait_for("status.looked", times=done + 3)
+        operator.wait_for("status.looked", times=done + 2)
         return before if delivery.versions() == before else None
 
     [before, _] = await delivery.hashes("chat")

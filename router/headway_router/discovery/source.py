@@ -22,7 +22,7 @@ from headway_router.discovery.fail_open import FailOpen
 from headway_router.discovery.keeper import Keeper, Taken
 from headway_router.discovery.saver import Saver
 from headway_router.metric_readings import SnapshotReadings
-from headway_router.metric_table import SnapshotOrigin
+from headway_router.metric_table import ResourceKind, SnapshotOrigin
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class DiscoverySource:
         if self._taken is None:
             return {}
         effective = self._taken.effective
-        kinds = (("ModelPool", effective.pools), ("RoutingPolicy", effective.policies))
+        kinds = zip(ResourceKind, (effective.pools, effective.policies), strict=True)
         return {(kind, item.key): item.generation for kind, items in kinds for item in items}
 
     @property
@@ -119,7 +119,7 @@ class DiscoverySource:
         await self.client.leave()
 
     def load(self) -> None:
-        """There is nothing to read before the operator has had its chance."""
+        """The operator has its chance first."""
 
     def debug(self) -> dict[str, object]:
         """For a debug page: JSON's types only."""

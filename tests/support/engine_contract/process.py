@@ -86,6 +86,7 @@ class EngineProcess:
         """Without a word."""
         self._process.kill()
         self._process.wait(STOP_LIMIT_S)
+        self.stop()
 
     def child(self, title: str) -> int:
         """Pid of the one process of this server whose title starts with ``title``.
