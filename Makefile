@@ -5,7 +5,7 @@ ARGS ?=
 # A build isolated from whatever the caller's environment says about Python paths.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: setup demo test check soak bench fuzz lint clean
+.PHONY: setup demo test check soak bench fuzz lint proto clean
 
 setup: .venv/dev.stamp  ## everything that tests and demo need, into .venv
 
@@ -32,6 +32,10 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+proto: .venv/dev.stamp  ## write the discovery contract's modules anew
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	  proto/headway_proto/v1alpha1/discovery.proto
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -26,6 +26,6 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _print_ready() -> None:
+def _print_ready(discovery_port: int) -> None:
     """One line on standard output for whoever started the process; logs go to standard error."""
-    print(json.dumps({"event": "operator.ready"}), flush=True)
+    print(json.dumps({"event": "operator.ready", "discovery_port": discovery_port}), flush=True)

@@ -16,7 +16,7 @@ from headway_router.errors import BadCertificate, CannotListen, CannotWrite, Inv
 from headway_router.settings import Settings, parse
 
 if TYPE_CHECKING:
-    from headway_router.app import Ports
+    from headway_router.ports import Ports
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,6 @@
 """From documents to the core's ``Fleet``.  Pure, and the only way from one to the other."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -13,7 +12,8 @@ from headway_api.meta import SloSpec
 from headway_api.model_pool import Group, ModelPool
 from headway_api.routing_policy import FlowControlMode, RoutingPolicy, RoutingPolicySpec
 from headway_api.rules import check
-from headway_core.facts import Capacity, Endpoint, Slo
+from headway_api.snapshots import canonical
+from headway_core.facts import Capacity, Endpoint, EndpointId, EndpointState, Slo
 from headway_core.policy import Fleet, FlowControl, Observability, Policy, Pool, SloClass
 
 NOTHING_DISCOVERED: Mapping[str, Sequence[Endpoint]] = MappingProxyType({})
@@ -87,9 +87,8 @@ def content_hash(spec: RoutingPolicySpec) -> str:
     Of its canonical JSON: defaults filled in, keys sorted.  So two spellings of one policy have
     one hash, and a pool without a policy has that of ``targetRefs`` alone.
     """
-    content = spec.model_dump(mode="json", exclude={"target_refs"}, exclude_none=True)
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    content = canonical(spec.model_dump(mode="json", exclude={"target_refs"}, exclude_none=True))
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _pool(pool: ModelPool, routed_by: Policy, discovered: Sequence[Endpoint]) -> Pool:
@@ -117,23 +116,41 @@ def _pool(pool: ModelPool, routed_by: Policy, discovered: Sequence[Endpoint]) ->
 
 
 def _endpoints(group: Group, *, measure: Group, port: int) -> Iterator[Endpoint]:
-    accelerator = group.accelerator.type if group.accelerator else None
-    weight = _weight(group, measure)
-    capacity = Capacity(
-        prefill_tokens_per_s=_float(group.capacity.prefill_tokens_per_second),
-        kv_cache_tokens=group.capacity.kv_cache_tokens,
-        batch_tokens=accelerators.batch_tokens(accelerator),
-    )
     for endpoint in group.endpoints:
-        yield Endpoint(
-            endpoint_id=addresses.endpoint_id(endpoint.address, endpoint.port or port),
-            name=endpoint.name,
-            group=group.name,
-            role=group.role,
-            weight=weight,
-            capacity=capacity,
-            accelerator=accelerator,
-        )
+        endpoint_id = addresses.endpoint_id(endpoint.address, endpoint.port or port)
+        yield _endpoint(group, measure, endpoint_id, endpoint.name)
+
+
+def discovered_endpoint(
+    pool: ModelPool, group: str, *, name: str, address: str, port: int, state: EndpointState
+) -> Endpoint | None:
+    """One that the operator has found, as if the group had declared it.
+
+    None: the pool has no such group, or nothing can be dialled at the address.
+    """
+    groups = {one.name: one for one in pool.spec.groups}
+    if group not in groups or addresses.problem_of(address) is not None:
+        return None
+    endpoint_id = addresses.endpoint_id(address, port)
+    found = _endpoint(groups[group], pool.spec.groups[0], endpoint_id, name)
+    return replace(found, state=state)
+
+
+def _endpoint(group: Group, measure: Group, endpoint_id: EndpointId, name: str) -> Endpoint:
+    accelerator = group.accelerator.type if group.accelerator else None
+    return Endpoint(
+        endpoint_id=endpoint_id,
+        name=name,
+        group=group.name,
+        role=group.role,
+        weight=_weight(group, measure),
+        capacity=Capacity(
+            prefill_tokens_per_s=_float(group.capacity.prefill_tokens_per_second),
+            kv_cache_tokens=group.capacity.kv_cache_tokens,
+            batch_tokens=accelerators.batch_tokens(accelerator),
+        ),
+        accelerator=accelerator,
+    )
 
 
 def _weight(group: Group, measure: Group) -> float:

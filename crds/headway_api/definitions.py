@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from headway_api.model_pool import ModelPool, ModelPoolSpec
 from headway_api.routing_policy import RoutingPolicy, RoutingPolicySpec
-from headway_api.status import ModelPoolStatus
+from headway_api.status import ModelPoolStatus, RoutingPolicyStatus
 from headway_api.structural import structural
 from headway_api.v1alpha1 import API_VERSION
 
@@ -58,6 +58,10 @@ DEFINITIONS = (
             _column("Model", ".spec.model.name"),
             _column("Ready", ".status.ready"),
             _column("Available", ".status.conditions[?(@.type=='Ready')].status"),
+            _column("Hit%", ".status.traffic.cacheHitPercent", "integer"),
+            _column("TTFT", ".status.traffic.ttftMs", "integer"),
+            _column("SLO%", ".status.traffic.sloAttainmentPercent", "integer"),
+            _column("Queue", ".status.traffic.queuedRequests", "integer"),
             _column("Reason", ".status.conditions[?(@.type=='Ready')].reason", wide=True),
             _AGE,
         ),
@@ -66,9 +70,12 @@ DEFINITIONS = (
     Definition(
         kind=RoutingPolicy,
         spec=RoutingPolicySpec,
+        status=RoutingPolicyStatus,
         short_name="rpol",
         columns=(
             _column("Candidates", ".spec.strategy.candidates"),
+            _column("Accepted", ".status.accepted"),
+            _column("Programmed", ".status.programmed"),
             _column("Target", ".spec.targetRefs[*].name", wide=True),
             _AGE,
         ),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from headway_api.meta import BY_NAME, ApiModel, Name
+from headway_api.meta import AS_A_WHOLE, BY_NAME, ApiModel, Name
 from headway_core.facts import Role
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -65,6 +65,26 @@ class GroupStatus(StatusModel):
     """Name of its Deployment."""
 
 
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+class Traffic(StatusModel):
+    """What routers saw of the pool in the last minute or so; rounded, and seldom written."""
+
+    window_seconds: Annotated[int, Field(ge=1, le=86_400)]
+    """How long they looked."""
+    requests: Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+    """Placed in that time."""
+    queued_requests: Count
+    """That waited in routers at its end."""
+    cache_hit_percent: Percent | None = None
+    """Prompt tokens that were predicted to be cached.  Absent, here and below: no requests."""
+    ttft_ms: Annotated[int, Field(ge=0, le=86_400_000)] | None = None
+    """Time to first token that 95 of 100 requests did not exceed."""
+    slo_attainment_percent: Percent | None = None
+    """Requests with a target for the first token that met it."""
+
+
 class ModelPoolStatus(StatusModel):
     """What the operator found, and when it is right."""
 
@@ -91,3 +111,59 @@ class ModelPoolStatus(StatusModel):
         ),
     ] = ()
     """`Ready` sums up; `Stalled` is True when a user must act."""
+    traffic: Traffic | None = None
+    """Absent: no router has reported."""
+
+
+class AncestorRef(StatusModel):
+    """The target of a policy, as the Gateway API names it."""
+
+    group: Annotated[str, Field(max_length=253)]
+    """API group."""
+    kind: Annotated[str, Field(min_length=1, max_length=63)]
+    """Kind."""
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name, in the namespace of the policy."""
+
+
+class AncestorStatus(StatusModel):
+    """What became of the policy for one target."""
+
+    ancestor_ref: AncestorRef
+    """The target."""
+    controller_name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Who says so."""
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            strict=False,
+            min_length=1,
+            max_length=8,
+            json_schema_extra={**BY_NAME, "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ]
+    """`Accepted`, `ResolvedRefs` and `Programmed`."""
+
+
+class RoutingPolicyStatus(StatusModel):
+    """Whether the policy counts, and who runs it."""
+
+    observed_generation: Generation
+    """The generation of the spec that all of this is about."""
+    ancestors: Annotated[
+        tuple[AncestorStatus, ...],
+        Field(strict=False, max_length=16, json_schema_extra=AS_A_WHOLE),
+    ] = ()
+    """By target."""
+    effective_hash: Annotated[str, Field(max_length=64)] = ""
+    """Of the policy that is in force, as in decisions and on debug pages; empty: none is."""
+    programmed_replicas: Count
+    """Routers that run this generation."""
+    rejected_replicas: Count
+    """Routers that cannot."""
+    router_replicas: Count
+    """Routers that are there."""
+    accepted: Annotated[str, Field(max_length=32)]
+    """Accepted of all targets, for example `2/2`."""
+    programmed: Annotated[str, Field(max_length=32)]
+    """Routers that run it of all, for example `3/3`."""

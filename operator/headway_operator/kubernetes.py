@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from headway_operator.discovery.store import Kind
 from headway_operator.elector import LeaseRecord, LeaseTaken
 from headway_operator.errors import ClusterUnavailable, InvalidSpec
 from headway_operator.model_pool.plan import PoolEvent
-from headway_operator.names import MANAGER, Manifest, PoolKey, selector
+from headway_operator.names import MANAGER, POOL, Manifest, PoolKey, selector
 from headway_operator.rest import WRITE_TIMEOUT_S, Answer, ApiServer, unavailable
 
 log = logging.getLogger("headway_operator")
@@ -23,6 +24,12 @@ _PATHS = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "PodDisruptionBudget": "apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "ModelPool": "apis/headway.dev/v1alpha1/namespaces/{}/modelpools",
+    "RoutingPolicy": "apis/headway.dev/v1alpha1/namespaces/{}/routingpolicies",
+}
+_EVERY = {
+    Kind.POOL: ("headway.dev/v1alpha1", "apis/headway.dev/v1alpha1/{}modelpools"),
+    Kind.POLICY: ("headway.dev/v1alpha1", "apis/headway.dev/v1alpha1/{}routingpolicies"),
+    Kind.POD: ("v1", "api/v1/{}pods"),
 }
 _API_VERSIONS = {"Deployment": "apps/v1", "PodDisruptionBudget": "policy/v1"}
 _LEASES = "apis/coordination.k8s.io/v1/namespaces/{}/leases"
@@ -55,6 +62,15 @@ class KubernetesCluster:
         items = await self._api.list(path)
         return [PoolKey(i["metadata"]["namespace"], i["metadata"]["name"]) for i in items]
 
+    async def every(self, kind: Kind, namespace: str | None) -> list[Manifest]:
+        """Of pods, those of Deployment groups."""
+        version, path = _EVERY[kind]
+        query = {"labelSelector": POOL} if kind is Kind.POD else {}
+        items = await self._api.list(
+            path.format(f"namespaces/{namespace}/" if namespace else ""), **query
+        )
+        return [{"apiVersion": version, "kind": kind.value, **item} for item in items]
+
     async def pool(self, key: PoolKey) -> Manifest | None:
         return await self._api.get(f"{_PATHS['ModelPool'].format(key.namespace)}/{key.name}")
 
@@ -86,7 +102,7 @@ class KubernetesCluster:
         log.info("cluster.applied", extra={"object": what, "manager": manager})
         return live
 
-    async def apply_status(self, body: Manifest, status: Manifest) -> None:
+    async def apply_status(self, body: Manifest, status: Manifest, manager: str = MANAGER) -> None:
         metadata = {key: body["metadata"][key] for key in ("name", "namespace", "uid")}
         manifest = {
             "apiVersion": body["apiVersion"],
@@ -94,9 +110,9 @@ class KubernetesCluster:
             "metadata": metadata,
             "status": status,
         }
-        path = f"{_PATHS['ModelPool'].format(metadata['namespace'])}/{metadata['name']}/status"
+        path = f"{_PATHS[body['kind']].format(metadata['namespace'])}/{metadata['name']}/status"
         try:
-            await self._api.apply(path, manifest, MANAGER)
+            await self._api.apply(path, manifest, manager)
         except Answer as answer:
             if answer.code not in (404, 409):  # gone, or another of the same name
                 raise unavailable(answer, f"status of {metadata['name']}") from answer

@@ -12,8 +12,15 @@ ROLE = "headway.dev/role"
 APPLIED = "headway.dev/applied-hash"
 """Annotation: what was applied last, so that an object that needs no write gets none."""
 
+DRAIN = "headway.dev/drain"
+"""Annotation of a pod that was chosen to end: since when.  Routers send it nothing new."""
+
 MANAGER = "headway-operator"
 """Field manager of all that the operator applies."""
+ANNOUNCER = "headway-discovery"
+"""Field manager of what a status says about routers."""
+PROGRAMMED, POLICY_AFFECTED = "Programmed", "PolicyAffected"
+"""Conditions of a pool that it writes."""
 HANDOVER = "headway-handover"
 """Field manager that keeps replicas as they are when the operator lets go of them."""
 

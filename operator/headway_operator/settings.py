@@ -12,6 +12,7 @@ from headway_operator.errors import InvalidSettings
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_RESYNC_S = 0.1
+_HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class Settings:
     identity: str
     """Distinct in every process, also in two of one host."""
     resync_s: float
+    discovery_host: str
+    discovery_port: int
+    discovery_tls: Path | None
+    """Folder of certificate, key and CA.  None: plain text."""
     log_level: str
 
 
@@ -45,8 +50,19 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         lease_name=given.lease_name,
         identity=f"{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}",
         resync_s=given.resync_seconds,
+        discovery_host=given.discovery_host or ("127.0.0.1" if kubeconfig else "[::]"),
+        discovery_port=given.discovery_port,
+        discovery_tls=_discovery_tls(given.discovery_tls_dir, is_insecure=given.discovery_insecure),
         log_level=given.log_level,
     )
+
+
+def _discovery_tls(folder: Path | None, *, is_insecure: bool) -> Path | None:
+    if (folder is None) != is_insecure:
+        raise InvalidSettings("give exactly one of --discovery-tls-dir and --discovery-insecure")
+    if folder is not None and not folder.is_dir():
+        raise InvalidSettings(f"--discovery-tls-dir: there is no folder {folder}")
+    return folder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,5 +80,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resync-seconds", type=float, default=600.0, help="how often every pool is looked at"
     )
+    parser.add_argument(
+        "--discovery-host", help="where routers connect; None: anywhere in a pod, else 127.0.0.1"
+    )
+    parser.add_argument(
+        "--discovery-port", type=_port, default=9004, help="and its port; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--discovery-tls-dir",
+        type=Path,
+        metavar="DIR",
+        help="tls.crt, tls.key and ca.crt for mutual TLS with routers; read again when they change",
+    )
+    parser.add_argument(
+        "--discovery-insecure", action="store_true", help="plain text instead: on one machine only"
+    )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="of its own logs")
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, 0 to {_HIGHEST_PORT}")
+    return int(text)

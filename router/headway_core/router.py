@@ -81,11 +81,10 @@ class Router:
         pools = self._by_endpoint.get(endpoint_id, ())
         return sum(pool.state.ledger.loads[endpoint_id].leases for pool in pools)
 
-    def predicted_hit_tokens(self, request_id: str) -> int | None:
-        """Of a request that was dispatched and has not ended, what was expected to be cached."""
+    def tracked(self, request_id: str) -> Tracked | None:
+        """What is known of an open request, to read.  None: it is not open."""
         entry = self._tracked.get(request_id)
-        sent = None if entry is None else entry[1].dispatched
-        return None if sent is None else sent.hit_tokens
+        return None if entry is None else entry[1]
 
     def stats(self, now: float) -> Mapping[str, PoolStats]:
         """What is known of each pool, by name: for metrics, debug pages and reports."""

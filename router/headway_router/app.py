@@ -5,12 +5,13 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from random import Random
 from time import monotonic
 
+from headway_core.events import Unreachable
 from headway_core.policy import Fleet
 from headway_core.router import Router
 from headway_router.debug import debug_page
@@ -18,7 +19,6 @@ from headway_router.decision_log import decision_log_for
 from headway_router.dispatch import Dispatcher
 from headway_router.endpoints.cadence import Cadence
 from headway_router.endpoints.scrape import Scraper
-from headway_router.errors import CannotListen
 from headway_router.explaining import Explainer
 from headway_router.extproc.service import ExternalProcessor
 from headway_router.extproc.session import SessionOptions
@@ -31,24 +31,15 @@ from headway_router.openai.intake import Intake
 from headway_router.openai.ratios import TokenRatios
 from headway_router.otlp import tracing_for
 from headway_router.pages import Form, Page, serving_pages
-from headway_router.policy_source import FolderSource
+from headway_router.ports import Ports, claiming
 from headway_router.readings import readings
 from headway_router.sampling import Sampling
 from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import LOOPBACK, Settings
+from headway_router.sources import source_for
 from headway_router.stop_signal import stop_signal
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where the process listens, free ports filled in."""
-
-    grpc_port: int
-    grpc_health_port: int
-    metrics_port: int
-    debug_port: int
 
 
 async def run(settings: Settings, on_ready: Callable[[Ports], None]) -> None:
@@ -115,7 +106,15 @@ class App:
         self.caches = Subscriptions(
             prompts=prompts, observe=self.dispatcher.observe, metrics=self.metrics
         )
-        self.source = FolderSource(settings.config, on_fleet=self._apply, metrics=self.metrics)
+        self.source = source_for(
+            settings,
+            on_fleet=self._apply,
+            on_cold_fleet=self._apply_cold,
+            dispatcher=self.dispatcher,
+            scraper=self.scraper,
+            metrics=self.metrics,
+            rng=rng,
+        )
         intake = Intake(
             lambda: self.dispatcher.catalogue,
             ratios,
@@ -145,6 +144,7 @@ class App:
                 self.dispatcher.now(),
                 self.caches.readings(),
                 ratios,
+                self.source.readings(),
             )
         )
 
@@ -175,19 +175,20 @@ class App:
         metrics_page = Page(CONTENT_TYPE, self.metrics.page)
         debug_page = Page("application/json", self._debug)
         async with AsyncExitStack() as stack:
-            with _claiming("--debug-port", LOOPBACK, chosen.debug_port):
+            with claiming("--debug-port", LOOPBACK, chosen.debug_port):
                 explain = Form("/explain", self.explainer.answer, chosen.max_body_bytes)
                 pages = serving_pages(LOOPBACK, chosen.debug_port, {"/debug": debug_page}, explain)
                 debug_port = await stack.enter_async_context(pages)
-            with _claiming("--metrics-port", host, chosen.metrics_port):
+            with claiming("--metrics-port", host, chosen.metrics_port):
                 pages = serving_pages(host, chosen.metrics_port, {"/metrics": metrics_page})
                 metrics_port = await stack.enter_async_context(pages)
-            with _claiming("--grpc-health-port", host, chosen.grpc_health_port):
+            with claiming("--grpc-health-port", host, chosen.grpc_health_port):
                 health = serving_health(self.health, host, chosen.grpc_health_port)
                 grpc_health_port = await stack.enter_async_context(health)
-            with _claiming("--grpc-port", host, chosen.grpc_port):
+            with claiming("--grpc-port", host, chosen.grpc_port):
                 await self.transport.start()
             stack.push_async_callback(self.transport.stop, 0.0)
+            self.source.identify(self.transport.port)
             yield Ports(
                 grpc_port=self.transport.port,
                 grpc_health_port=grpc_health_port,
@@ -201,6 +202,7 @@ class App:
         A person who presses Ctrl-C has no gateway that should notice.
         """
         self.health.drain()
+        await self.source.leave()
         extra = {"signal": why.name, "streams_open": self.metrics.streams_open}
         log.info("router.draining", extra=extra)
         timeout_s = self._settings.drain_timeout_s
@@ -216,6 +218,13 @@ class App:
         )
         self.caches.watch(fleet)
         self.health.fleet_applied(fleet)
+
+    def _apply_cold(self, fleet: Fleet) -> None:
+        """Of endpoints that may be gone: each counts once it has been scraped."""
+        self._apply(fleet)
+        for pool in fleet.pools:
+            for endpoint in pool.endpoints:
+                self.dispatcher.observe(Unreachable(endpoint.endpoint_id))
 
     def _debug(self) -> bytes:
         return debug_page(
@@ -237,12 +246,3 @@ class App:
             },
             caches=self.caches.debug(),
         )
-
-
-@contextmanager
-def _claiming(flag: str, host: str, port: int) -> Iterator[None]:
-    """grpc raises RuntimeError, the event loop OSError."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise CannotListen(f"{flag}: cannot listen on {host}:{port}: {error}") from error

@@ -225,7 +225,12 @@ class Dispatcher:
             self._metrics.first_token(FirstTokenOutcome.IGNORED)
             return
         opened.has_first_token = True
-        ttft_s = self._clock() - opened.arrived_s
-        self._metrics.first_token(FirstTokenOutcome.MATCHED, pool=opened.pool, ttft_s=ttft_s)
+        tracked = self._core.tracked(event.request_id)
+        self._metrics.first_token(
+            FirstTokenOutcome.MATCHED,
+            pool=opened.pool,
+            ttft_s=self._clock() - opened.arrived_s,
+            target_s=None if tracked is None else tracked.ttft_s,
+        )
         if event.endpoint_id is not None and event.endpoint_id != opened.endpoint_id:
             self._metrics.fallback(opened.pool)

@@ -7,7 +7,22 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from headway_router.kv_events.outcomes import CacheKnowledge
-from headway_router.metric_table import EndpointCondition, Kind, row_of
+from headway_router.metric_table import EndpointCondition, Kind, SnapshotOrigin, row_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReadings:
+    """Of what an operator has given."""
+
+    origin: SnapshotOrigin
+    age_s: float | None
+    """None: there is none yet."""
+    generations: Mapping[tuple[str, str], int]
+    """By kind and ``namespace/name``."""
+    rejected: int
+    corrupt_files: int
+    kept_endpoints: Mapping[str, int]
+    """By pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,8 @@ class Readings:
     certificate_expires_s: float | None = None
     caches: Mapping[tuple[str, CacheKnowledge], int] = field(default_factory=dict)
     """By pool and by what is known of them."""
+    snapshot: SnapshotReadings | None = None
+    """None: the configuration is a folder."""
 
 
 class ReadingsCollector(Collector):
@@ -44,6 +61,22 @@ class ReadingsCollector(Collector):
         yield _reading("headway_certificate_problems", _if_known(now.certificate_problems))
         expires_s = _if_known(now.certificate_expires_s)
         yield _reading("headway_certificate_expiry_timestamp_seconds", expires_s)
+        yield from _snapshot_readings(now.snapshot)
+
+
+def _snapshot_readings(now: SnapshotReadings | None) -> Iterable[GaugeMetricFamily]:
+    age_s = None if now is None else now.age_s
+    sources = [((o,), int(o is now.origin)) for o in SnapshotOrigin] if now else []
+    yield _reading("headway_router_snapshot_age_seconds", _if_known(age_s))
+    yield _reading("headway_router_snapshot_source", sources)
+    yield _reading("headway_router_snapshot_generation", now.generations.items() if now else ())
+    for name, number in (
+        ("headway_router_policy_rejected", None if now is None else now.rejected),
+        ("headway_router_snapshot_files_corrupt", None if now is None else now.corrupt_files),
+    ):
+        yield _reading(name, _if_known(number))
+    kept = now.kept_endpoints if now else {}
+    yield _reading("headway_router_endpoints_kept", _by_pool(kept))
 
 
 def _by_pool(numbers: Mapping[str, float]) -> Iterable[tuple[tuple[str], float]]:

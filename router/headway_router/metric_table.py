@@ -114,6 +114,19 @@ class SpanOutcome(StrEnum):
     """The collector did not take it, or not as fast as spans came."""
 
 
+class ResourceKind(StrEnum):
+    MODEL_POOL = "ModelPool"
+    ROUTING_POLICY = "RoutingPolicy"
+
+
+class SnapshotOrigin(StrEnum):
+    """Where the snapshot in force has come from."""
+
+    NONE = "none"
+    STREAM = "stream"
+    DISK = "disk"
+
+
 POOL = "a pool's name"
 Values = type[StrEnum] | str
 """An enumeration, or words for a set that configuration or another module closes."""
@@ -339,6 +352,39 @@ TABLE: tuple[Row, ...] = (
         Kind.COUNTER,
         "Spans of requests, when they are sent to the collector or given up.",
         {"outcome": SpanOutcome},
+    ),
+    Row(
+        "headway_router_snapshot_age_seconds",
+        Kind.READING,
+        "Since the snapshot in force arrived or was read. None without an operator, as the next.",
+    ),
+    Row(
+        "headway_router_snapshot_source",
+        Kind.READING,
+        "1 for where the snapshot in force has come from.",
+        {"source": SnapshotOrigin},
+    ),
+    Row(
+        "headway_router_snapshot_generation",
+        Kind.READING,
+        "Generation in force of each resource.",
+        {"kind": ResourceKind, "name": "a resource's namespace/name"},
+    ),
+    Row(
+        "headway_router_policy_rejected",
+        Kind.READING,
+        "Resources whose newest generation is not in force, as it does not compile here.",
+    ),
+    Row(
+        "headway_router_snapshot_files_corrupt",
+        Kind.READING,
+        "Snapshots on disk that were ignored because they are not what was written.",
+    ),
+    Row(
+        "headway_router_endpoints_kept",
+        Kind.READING,
+        "Endpoints of a pool that has lost all of them, kept for 30 s as they still answer.",
+        {"pool": POOL},
     ),
     Row(
         "headway_event_loop_lag_seconds",

@@ -29,6 +29,7 @@ from headway_router.metric_table import (
     ScrapeOutcome,
     row_of,
 )
+from headway_router.pool_counts import PoolCounts, TtftHistogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -58,6 +59,7 @@ class Metrics:
         self.kv_batches = self._counter("headway_kv_batches_total")
         self.kv_stored_blocks = self._counter("headway_kv_stored_blocks_total")
         self.kv_resets = self._counter("headway_kv_resets_total")
+        self._by_pool: dict[str, PoolCounts] = {}
         self._placed: dict[tuple[str, Reason], tuple[Count, ...]] = {}
         self._held_s = self._histogram("headway_held_seconds")
         self._ttft_s = self._histogram("headway_ttft_seconds")
@@ -128,12 +130,38 @@ class Metrics:
         self._requests.labels("", RequestOutcome.ANSWERED).add()
 
     def first_token(
-        self, outcome: FirstTokenOutcome, *, pool: str = "", ttft_s: float | None = None
+        self,
+        outcome: FirstTokenOutcome,
+        *,
+        pool: str = "",
+        ttft_s: float | None = None,
+        target_s: float | None = None,
     ) -> None:
-        """The tap reported a first token, ``ttft_s`` after its request had arrived."""
+        """The tap reported a first token, ``ttft_s`` after its request had arrived; None for
+        ``target_s``: it has no SLO."""
         self._first_tokens.labels(outcome).add()
         if ttft_s is not None:
             self._ttft_s.labels(pool).observe(ttft_s)
+            counts = self._pool_counts(pool)
+            counts.ttft.observe(ttft_s)
+            if target_s is not None:
+                counts.with_slo += 1
+                counts.met_slo += ttft_s <= target_s
+
+    def traffic(self, pool: str) -> PoolCounts:
+        """What reports say of a pool."""
+        counts = self._pool_counts(pool)
+        counts.requests = self._requests.labels(pool, RequestOutcome.PLACED).value
+        counts.prompt_tokens = self.prompt_tokens.labels(pool).value
+        counts.hit_tokens = self.hit_tokens.labels(pool).value
+        return counts
+
+    def _pool_counts(self, pool: str) -> PoolCounts:
+        counts = self._by_pool.get(pool)
+        if counts is None:
+            bounds = row_of("headway_ttft_seconds", Kind.HISTOGRAM).buckets
+            counts = self._by_pool[pool] = PoolCounts(TtftHistogram(bounds))
+        return counts
 
     def fallback(self, pool: str) -> None:
         """The gateway used the second endpoint, and the charge has moved there."""

@@ -66,6 +66,15 @@ class FolderSource:
             "problems": [str(problem) for problem in self._problems],
         }
 
+    def readings(self) -> None:
+        """None: there is no snapshot of an operator."""
+
+    def identify(self, port: int) -> None:
+        """Nobody asks who this is."""
+
+    async def leave(self) -> None:
+        """Nobody waits for it."""
+
     def load(self) -> Fleet:
         """Read the folder once, before the event loop serves anything; ``on_fleet`` is called.
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from headway_core.router import Router
 from headway_router.certificates import Certificates
 from headway_router.kv_events.outcomes import CacheKnowledge
-from headway_router.metric_readings import Readings
+from headway_router.metric_readings import Readings, SnapshotReadings
 from headway_router.metric_table import EndpointCondition
 from headway_router.openai.ratios import TokenRatios
 
@@ -19,6 +19,7 @@ def readings(
     now: float,
     caches: Mapping[tuple[str, CacheKnowledge], int] = MappingProxyType({}),
     ratios: TokenRatios | None = None,
+    snapshot: SnapshotReadings | None = None,
 ) -> Readings:
     """O(endpoints): once for each page of metrics."""
     stale_after_s = {pool.name: pool.policy.stale_after_s for pool in core.fleet.pools}
@@ -44,4 +45,5 @@ def readings(
         certificate_problems=None if certificates is None else int(certificates.problem != ""),
         certificate_expires_s=None if certificates is None else certificates.pair().expires_s,
         caches=caches,
+        snapshot=snapshot,
     )

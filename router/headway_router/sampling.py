@@ -64,8 +64,9 @@ class Sampling:
         if sent is None or sent.is_sampled or not self._budget.take(sent.pool, now):
             return None
         sent.is_sampled = True
-        hit_tokens = self._dispatcher.core.predicted_hit_tokens(request_id)
-        return Sample(self, sent, hit_tokens)
+        tracked = self._dispatcher.core.tracked(request_id)
+        lease = None if tracked is None else tracked.dispatched
+        return Sample(self, sent, None if lease is None else lease.hit_tokens)
 
     def now(self) -> float:
         return self._clock()

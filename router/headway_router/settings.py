@@ -28,8 +28,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    config: Path
+    config: Path | None = None
     """folder of ModelPool and RoutingPolicy documents; watched for changes"""
+    operator: str | None = None
+    """host:port of the operator, instead of --config; every address of the host is reported to"""
+    operator_tls_dir: Path | None = None
+    """folder of tls.crt, tls.key and ca.crt for mutual TLS with the operator; plain text without"""
+    state_dir: Path | None = None
+    """folder for the last good snapshot, to start from while no operator answers"""
     host: str = Field(default=LOOPBACK, min_length=1)
     """address that ext_proc, health and metrics listen on; 0.0.0.0 in a container"""
     grpc_port: Port = 9002
@@ -75,12 +81,30 @@ class Settings(BaseModel):
     single_destination: bool = False
     """name one endpoint, for gateways that read the destination header as one address"""
 
-    @field_validator("config")
+    @field_validator("config", "operator_tls_dir", "state_dir")
     @classmethod
-    def _is_a_folder(cls, path: Path) -> Path:
-        if not path.is_dir():
+    def _is_a_folder(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_dir():
             raise ValueError(f"no such folder: {path}")
         return path
+
+    @field_validator("operator")
+    @classmethod
+    def _is_host_and_port(cls, address: str | None) -> str | None:
+        if address is not None:
+            host, _, port = address.rpartition(":")
+            if not (host and port.isascii() and port.isdigit() and 0 < int(port) <= _HIGHEST_PORT):
+                raise ValueError(f"must be HOST:PORT, not {address!r}")
+        return address
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Settings":
+        if (self.config is None) == (self.operator is None):
+            raise ValueError("give exactly one of --config and --operator")
+        given = [n for n in ("operator_tls_dir", "state_dir") if getattr(self, n) is not None]
+        if given and self.operator is None:
+            raise ValueError(f"{_flag(given[0])} has no use without --operator")
+        return self
 
     @model_validator(mode="after")
     def _scrape_bounds_in_order(self) -> "Settings":
@@ -178,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, field in Settings.model_fields.items():
         help_text = field.description or ""
-        if not field.is_required() and field.default is not None:
+        if field.default is not None:
             help_text += f" (default: {field.default})"
         if field.annotation is bool:
             # --flag, --flag=false as Go's programs take it, and --no-flag.
@@ -206,11 +230,8 @@ def _problems(error: ValidationError, flags: Collection[str]) -> list[str]:
             problems.append(message)
             continue
         name = str(problem["loc"][0])
-        variable = ENVIRONMENT_PREFIX + name.upper()
-        source = _flag(name) if name in flags else variable
+        source = _flag(name) if name in flags else ENVIRONMENT_PREFIX + name.upper()
         match problem["type"]:
-            case "missing":
-                problems.append(f"{_flag(name)} (or {variable}) is required")
             case "value_error":
                 problems.append(f"{source}: {message}")
             case _:

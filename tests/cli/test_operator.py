@@ -10,6 +10,8 @@ import pytest
 from engine_contract.process import free_port
 from headway_cli.operator import main
 
+INSECURE = ["--discovery-insecure"]
+
 
 @pytest.fixture(autouse=True)
 def outside_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,14 +75,41 @@ def test_a_file_that_is_no_kubeconfig_is_refused(
 ) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text("kind: Config\n")
-    assert main(["--kubeconfig", str(path)]) == 2
+    assert main([*INSECURE, "--kubeconfig", str(path)]) == 2
     assert "no way to the API server" in capsys.readouterr().err
 
 
 def test_a_cluster_that_does_not_answer_is_named(
     kubeconfig: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--kubeconfig", str(kubeconfig)]) == 2
+    assert main([*INSECURE, "--kubeconfig", str(kubeconfig)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("headway operator: ModelPools cannot be listed: GET /apis/headway.dev")
     assert "refused" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "give exactly one of --discovery-tls-dir and --discovery-insecure"),
+        (
+            [*INSECURE, "--discovery-tls-dir", "/none"],
+            "give exactly one of --discovery-tls-dir and --discovery-insecure",
+        ),
+        (["--discovery-tls-dir", "/none"], "--discovery-tls-dir: there is no folder /none"),
+    ],
+    ids=["neither", "both", "no folder"],
+)
+def test_how_routers_are_known_must_be_said(
+    arguments: list[str], problem: str, kubeconfig: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--kubeconfig", str(kubeconfig), *arguments]) == 2
+    assert capsys.readouterr().err == f"headway operator: {problem}\n"
+
+
+def test_a_port_that_is_none_is_refused(
+    kubeconfig: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--kubeconfig", str(kubeconfig), *INSECURE, "--discovery-port", "65536"])
+    assert "'65536' is no port, 0 to 65535" in capsys.readouterr().err

@@ -94,7 +94,7 @@ async def test_a_rolling_restart_under_load_loses_no_request(
             assert len(statuses) > before
             port = int(router.ext_proc_address.rpartition(":")[2])
             flags = {"transport": "h2", "grpc_port": port, **drain}
-            command = router_command(folder / "config", **flags)
+            command = router_command(config=folder / "config", **flags)
             fresh = await replacements.start(f"router-{number}", command)
             await ready_line(fresh)
             await eventually(partial(_has_placed, stack, fresh), "the new router is used")

@@ -106,6 +106,10 @@ def test_kubectl_get_shows_how_it_is(api: Api, namespace: str, good: Good) -> No
         "Model": "meta-llama/Llama-3.1-8B-Instruct",
         "Ready": "0/5",
         "Available": "False",
+        "Hit%": None,
+        "TTFT": None,
+        "SLO%": None,
+        "Queue": None,
         "Reason": "Updating",
         "Age": None,
     }

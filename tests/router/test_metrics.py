@@ -149,7 +149,7 @@ def test_a_name_says_the_unit_and_the_help_says_what_it_means(row: Row) -> None:
     assert row.name.startswith("headway_")
     assert row.name.endswith("_total") == (row.kind is Kind.COUNTER)
     is_duration = row.name.endswith("_seconds") and not row.name.endswith("_timestamp_seconds")
-    assert is_duration == (row.kind is Kind.HISTOGRAM)
+    assert is_duration == (row.kind is Kind.HISTOGRAM or row.name.endswith("_age_seconds"))
     assert row.buckets == tuple(sorted(set(row.buckets)))
     assert bool(row.buckets) == (row.kind is Kind.HISTOGRAM)
     assert row.help.endswith(".") and len(row.help) > 20
@@ -159,7 +159,7 @@ def test_every_label_has_a_closed_set_of_values() -> None:
     open_sets = {
         (row.name, k) for row in TABLE for k, v in row.labels.items() if isinstance(v, str)
     }
-    assert {label for _, label in open_sets} == {"pool"}
+    assert {label for _, label in open_sets} == {"pool", "name"}
 
 
 def test_the_documentation_is_that_of_the_table() -> None:

@@ -6,7 +6,7 @@ from headway_router.errors import InvalidSettings
 from headway_router.settings import parse
 
 
-def test_only_the_folder_is_required_and_nothing_listens_beyond_this_machine(
+def test_only_the_source_is_required_and_nothing_listens_beyond_this_machine(
     tmp_path: Path,
 ) -> None:
     settings = parse(["--config", str(tmp_path)], {})
@@ -132,11 +132,6 @@ def test_each_process_has_its_ports_ten_above_the_one_before(tmp_path: Path) -> 
     }
 
 
-def test_without_a_folder_the_flag_and_its_variable_are_named() -> None:
-    with pytest.raises(InvalidSettings, match=r"--config \(or HEADWAY_CONFIG\) is required"):
-        parse([], {})
-
-
 def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         parse(["--help"], {})
@@ -144,3 +139,29 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     page = capsys.readouterr().out
     for flag in ("--config", "--host", "--debug-port", "--scrape-max-ms", "--single-destination"):
         assert flag in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "give exactly one of --config and --operator"),
+        (["--config", ".", "--operator", "o:1"], "give exactly one of --config and --operator"),
+        (["--operator", "o"], "--operator: must be HOST:PORT, not 'o'"),
+        (["--operator", "o:0"], "--operator: must be HOST:PORT, not 'o:0'"),
+        (["--operator", "o:1", "--state-dir", "/none"], "--state-dir: no such folder: /none"),
+        (["--config", ".", "--state-dir", "."], "--state-dir has no use without --operator"),
+        (
+            ["--config", ".", "--operator-tls-dir", "."],
+            "--operator-tls-dir has no use without --operator",
+        ),
+    ],
+)
+def test_what_contradicts_the_source_is_refused(arguments: list[str], problem: str) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        parse(arguments, {})
+    assert refused.value.problems == (problem,)
+
+
+def test_an_operator_is_named_by_host_and_port(tmp_path: Path) -> None:
+    settings = parse(["--operator", "[::1]:9004", "--state-dir", str(tmp_path)], {})
+    assert (settings.operator, settings.state_dir) == ("[::1]:9004", tmp_path)

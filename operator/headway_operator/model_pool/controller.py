@@ -9,7 +9,7 @@ from headway_operator.errors import InvalidSpec
 from headway_operator.model_pool.drift import differences
 from headway_operator.model_pool.observed import Observed, read
 from headway_operator.model_pool.plan import NOTE_LIMIT, Plan, PoolEvent, plan, stalled
-from headway_operator.names import Manifest, PoolKey, child
+from headway_operator.names import POLICY_AFFECTED, PROGRAMMED, Manifest, PoolKey, child
 
 log = logging.getLogger("headway_operator")
 
@@ -38,12 +38,22 @@ async def reconcile(key: PoolKey, cluster: Cluster, now: Clock) -> float | None:
         planned = stalled(body, error, now())
         events = list(planned.events)
     status = planned.status.model_dump(mode="json", exclude_none=True)
-    if status != body.get("status"):
+    if status != _own_part(body):
         await cluster.apply_status(body, status)
     for event in events:
         log.info("pool.event", extra={"pool": str(key), "reason": event.reason, "note": event.note})
         await cluster.emit(body, event, now())
     return requeue_s
+
+
+def _own_part(body: Manifest) -> Manifest | None:
+    """Of the live status, what this loop writes; the rest is about routers."""
+    if (status := body.get("status")) is None:
+        return None
+    foreign = (POLICY_AFFECTED, PROGRAMMED)
+    conditions = [c for c in status.get("conditions", ()) if c["type"] not in foreign]
+    rest = {key: value for key, value in status.items() if key not in ("conditions", "traffic")}
+    return {**rest, "conditions": conditions}
 
 
 async def _observe(cluster: Cluster, key: PoolKey, body: Manifest) -> Observed:

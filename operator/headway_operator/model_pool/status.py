@@ -51,12 +51,12 @@ def _status(
         ready=f"{sum(known) if known else '?'}/{desired}",
         selector=selector(body["metadata"]["name"]),
         groups=tuple(groups),
-        conditions=tuple(_condition(body, claim, generation, now) for claim in claims),
+        conditions=tuple(condition_of(body, claim, generation, now) for claim in claims),
     )
 
 
-def _condition(body: Manifest, claim: Claim, generation: int, now: float) -> Condition:
-    """Its time moves only with its status."""
+def condition_of(body: Manifest, claim: Claim, generation: int, now: float) -> Condition:
+    """As a claim about the body now; its time moves only with its status."""
     last = condition(body, claim.type)
     is_same = last is not None and last["status"] == claim.status
     return Condition(

@@ -61,6 +61,10 @@ class Scraper:
         """It refused the last connection."""
         return endpoint_id in self._unreachable
 
+    def answers(self, endpoint_id: EndpointId) -> bool:
+        """Its metrics could be read when that was last tried."""
+        return endpoint_id in self._views and endpoint_id not in self._unreachable
+
     async def run(self) -> None:
         """Scrape until cancelled."""
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=1)

@@ -13,13 +13,21 @@ from engine_contract.process import EngineProcess
 class OperatorProcess:
     """``headway operator`` with no rights but its own; what it logs tells how far it is."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, plane: ControlPlane, folder: Path, *arguments: str, discovery_port: int = 0
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
         kubeconfig = str(plane.kubeconfig(OPERATOR))
         command = [sys.executable, "-m", "headway_cli", "operator", "--kubeconfig", kubeconfig]
-        command += ["--log-level", "debug"]
+        command += ["--log-level", "debug", "--discovery-insecure"]
+        command += ["--discovery-port", str(discovery_port)]
         self.process = EngineProcess([*command, *arguments], port=0, log=self._log, environment={})
+
+    def discovery_port(self) -> int:
+        """Once it listens."""
+        self.wait_for("discovery.listening")
+        return int(self.logged("discovery.listening")[-1]["port"])
 
     def stop(self) -> None:
         self.process.stop()

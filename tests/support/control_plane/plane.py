@@ -34,9 +34,11 @@ OPERATOR_RULES = [
     for group, resources, verbs in (
         ("headway.dev", "modelpools", "get list watch"),
         ("headway.dev", "modelpools/status", "patch"),
+        ("headway.dev", "routingpolicies", "get list watch"),
+        ("headway.dev", "routingpolicies/status", "patch"),
         ("apps", "deployments", "get list watch create patch delete"),
         ("policy", "poddisruptionbudgets", "get list watch create patch delete"),
-        ("", "pods", "list"),
+        ("", "pods", "get list watch"),
         ("events.k8s.io", "events", "create"),
         ("coordination.k8s.io", "leases", "get create update"),
     )

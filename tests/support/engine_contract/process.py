@@ -82,6 +82,12 @@ class EngineProcess:
         """Sends SIGTERM to the server alone, as Kubernetes does."""
         self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Without a word."""
+        self._process.kill()
+        self._process.wait(STOP_LIMIT_S)
+        self.stop()
+
     def child(self, title: str) -> int:
         """Pid of the one process of this server whose title starts with ``title``.
 

@@ -34,19 +34,27 @@ async def running_stack(
     policies: Mapping[str, Mapping[str, Any]] | None = None,
     router_check_s: float = 2.0,
     program: Sequence[str] | None = None,
+    operator: str | None = None,
+    namespace: str = "default",
     **router_flags: object,
 ) -> AsyncIterator[Stack]:
     """One pool per model of the engines, which go on when the stack has ended.
 
     ``routers`` are commands, of so many ``processes`` each; ``program`` takes the place of
-    ``python -m headway_cli``.  ``policies``: what each model's pool is routed by.
+    ``python -m headway_cli``.  ``policies``: what each model's pool is routed by.  With an
+    ``operator`` its pools are used, which are in ``namespace``; else files say the same.
     """
-    config = _write_config(folder, engines, slo_ttft_ms)
-    if prefix_mode is not None:
-        mode = {"strategy": {"affinity": {"prefix": {"mode": prefix_mode}}}}
-        policies = dict.fromkeys(_models(engines), mode)
-    for model, policy in (policies or {}).items():
-        write_policy(config, model, policy)
+    config = folder / "config"
+    if operator is None:
+        config = _write_config(folder, engines, slo_ttft_ms)
+        if prefix_mode is not None:
+            mode = {"strategy": {"affinity": {"prefix": {"mode": prefix_mode}}}}
+            policies = dict.fromkeys(_models(engines), mode)
+        for model, policy in (policies or {}).items():
+            write_policy(config, model, policy)
+        router_flags = {"config": config, **router_flags}
+    else:
+        router_flags = {"operator": operator, **router_flags}
     async with (
         Children(folder) as children,
         aiohttp.ClientSession(
@@ -59,15 +67,13 @@ async def running_stack(
         if processes > 1:
             router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
-            await children.start(
-                f"router-{number}", router_command(config, program, **router_flags)
-            )
+            await children.start(f"router-{number}", router_command(program, **router_flags))
             for number in range(routers)
         ]
         ready = [router for child in started for router in await ready_routers(child, processes)]
         gateway = Gateway(
             pools=tuple(
-                UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
+                UpstreamPool(name=f"{namespace}/{model}", endpoints=_addresses(engines, model))
                 for model in _models(engines)
             ),
             routers=tuple(router.ext_proc_address for router in ready),
@@ -88,9 +94,7 @@ async def running_stack(
         )
 
 
-def router_command(
-    config: Path, program: Sequence[str] | None = None, **flags: object
-) -> list[str]:
+def router_command(program: Sequence[str] | None = None, **flags: object) -> list[str]:
     """On free ports, and gone at once when told to, unless the flags say otherwise.
 
     The port of a router that has ended stays free for the one in its place.
@@ -104,7 +108,7 @@ def router_command(
         "max_body_bytes": ROUTER_BODY_LIMIT,
         "secure_serving": False,
     }
-    command = headway("router", config=config, **(usual | flags))
+    command = headway("router", **(usual | flags))
     return command if program is None else [*program, *command[3:]]
 
 
@@ -112,11 +116,7 @@ def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | No
     config = folder / "config"
     config.mkdir()
     for model in _models(engines):
-        endpoints = []
-        for number, address in enumerate(_addresses(engines, model)):
-            host, _, port = address.rpartition(":")
-            endpoints.append({"name": f"e{number}", "address": host, "port": int(port)})
-        group = {"name": "tiny", "workload": "Static", "endpoints": endpoints}
+        group = static_group(_addresses(engines, model))
         spec: dict[str, Any] = {"model": {"name": model}, "groups": [group]}
         if slo_ttft_ms is not None:
             spec["slo"] = {"ttftMs": slo_ttft_ms}
@@ -129,6 +129,14 @@ def _write_config(folder: Path, engines: Sequence[Engine], slo_ttft_ms: int | No
         # JSON is YAML.
         (config / f"{model}.yaml").write_text(json.dumps(document))
     return config
+
+
+def static_group(addresses: Sequence[str]) -> dict[str, Any]:
+    endpoints = []
+    for number, address in enumerate(addresses):
+        host, _, port = address.rpartition(":")
+        endpoints.append({"name": f"e{number}", "address": host, "port": int(port)})
+    return {"name": "tiny", "workload": "Static", "endpoints": endpoints}
 
 
 def write_policy(config: Path, model: str, policy: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What routers get from this replica, and what they say."""

@@ -1,0 +1,1 @@
+"""What the status of policies and pools says of routers."""

@@ -1,0 +1,1 @@
+"""What operator and routers say to each other; generated from the ``.proto`` files beside it."""

@@ -1,0 +1,1 @@
+"""``headway.discovery.v1alpha1``: `make proto` writes its modules."""
