@@ -26,6 +26,7 @@ async def running_stack(
     *,
     routers: int = 1,
     processes: int = 1,
+    has_pools: bool = True,
     router_tls: RouterTls | None = None,
     body_mode: BodyMode = BodyMode.BUFFERED,
     slo_ttft_ms: int | None = None,
@@ -34,7 +35,8 @@ async def running_stack(
 ) -> AsyncIterator[Stack]:
     """One pool per model of the engines, which go on when the stack has ended.
 
-    ``routers`` are commands, of so many ``processes`` each.
+    ``routers`` are commands, of so many ``processes`` each.  Without ``has_pools`` Envoy knows
+    neither pools nor endpoints, as in the chart.
     """
     config = _write_config(folder, engines, slo_ttft_ms)
     if prefix_mode is not None:
@@ -48,6 +50,7 @@ async def running_stack(
         ) as session,
     ):
         router_flags = {"secure_serving": router_tls is not None, **router_flags}
+        router_flags = {"single_destination": not has_pools, **router_flags}
         if processes > 1:
             router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
@@ -59,6 +62,7 @@ async def running_stack(
             pools=tuple(
                 UpstreamPool(name=f"default/{model}", endpoints=_addresses(engines, model))
                 for model in _models(engines)
+                if has_pools
             ),
             routers=tuple(router.ext_proc_address for router in ready),
             router_tls=router_tls,
