@@ -10,6 +10,7 @@ SUBCOMMANDS = {
     "demo": "route a workload through Envoy, the router and simulated engines, on this machine",
     "engine": "a vLLM-compatible server around the engine model",
     "operator": "keep the workloads of ModelPools in a Kubernetes cluster",
+    "probe": "ask servers over HTTP or gRPC health until each of them says yes",
     "profile": "step times of engines: compile, calibrate, check against measured runs",
     "router": "the endpoint picker: an Envoy external processor",
     "simulate": "run the router core or a baseline against simulated engines, in simulated time",

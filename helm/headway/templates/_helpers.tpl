@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" (first .).Chart.Name (first .).Chart.Version | 
 {{/* Dicts: root, component, values: what a user may set of every Deployment's pods. */}}
 {{- define "headway.podMetadata" -}}
 labels:
-  {{- include "headway.labels" (list .root .component) | nindent 2 }}
+  {{- include "headway.selector" (list .root .component) | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

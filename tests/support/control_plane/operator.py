@@ -13,10 +13,13 @@ from engine_contract.process import EngineProcess
 class OperatorProcess:
     """``headway operator`` with no rights but its own; what it logs tells how far it is."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, plane: ControlPlane, folder: Path, *arguments: str, user: Path | None = None
+    ) -> None:
+        """``user``: kubeconfig of another than the tests' own operator."""
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
-        kubeconfig = str(plane.kubeconfig(OPERATOR))
+        kubeconfig = str(user or plane.kubeconfig(OPERATOR))
         command = [sys.executable, "-m", "headway_cli", "operator", "--kubeconfig", kubeconfig]
         command += ["--log-level", "debug"]
         self.process = EngineProcess([*command, *arguments], port=0, log=self._log, environment={})
@@ -24,10 +27,13 @@ class OperatorProcess:
     def stop(self) -> None:
         self.process.stop()
 
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
     def logged(self, event: str, **fields: str) -> list[dict[str, Any]]:
         """Every line of the log that is this event, with these fields."""
         lines = []
-        for line in self._log.read_text(errors="replace").splitlines():
+        for line in self.log().splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
