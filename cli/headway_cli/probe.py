@@ -61,7 +61,7 @@ def _grpc(address: str, service: str) -> str:
         stub = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service=service)
         try:
-            status = stub.Check(request, timeout=_ONE_TRY_S, wait_for_ready=True).status
+            status = stub.Check(request, timeout=_ONE_TRY_S).status
         except grpc.RpcError as error:
             return f"{error.code().name}: {error.details()}"
     serving = health_pb2.HealthCheckResponse.SERVING

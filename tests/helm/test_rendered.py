@@ -44,9 +44,7 @@ every_variant = pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANT
 
 def of_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
     """By name, without the release's."""
-    return {
-        o["metadata"]["name"].removeprefix("headway-"): o for o in objects if o["kind"] == kind
-    }
+    return {o["metadata"]["name"].removeprefix("headway-"): o for o in objects if o["kind"] == kind}
 
 
 def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -101,7 +99,7 @@ def test_a_pod_waits_before_it_ends_where_kubernetes_can(helm: Helm) -> None:
 
 
 def test_without_a_repository_it_says_what_to_do(helm: Helm) -> None:
-    with pytest.raises(HelmFailed, match="image.repository is not set.*make images"):
+    with pytest.raises(HelmFailed, match=r"image\.repository is not set.*make images"):
         helm.objects({"image": {"repository": ""}})
 
 
@@ -255,7 +253,9 @@ def test_every_service_and_monitor_finds_its_port(helm: Helm) -> None:
 
 def test_a_digest_stands_instead_of_the_tag(helm: Helm) -> None:
     digest = "sha256:" + "0" * 64
-    objects = helm.objects({"operator": {"digest": digest}, "image": {**IMAGES["image"], "tag": "7"}})
+    objects = helm.objects(
+        {"operator": {"digest": digest}, "image": {**IMAGES["image"], "tag": "7"}}
+    )
     images = {
         name: d["spec"]["template"]["spec"]["containers"][0]["image"]
         for name, d in of_kind(objects, "Deployment").items()

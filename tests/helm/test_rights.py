@@ -34,7 +34,7 @@ RULES = [
 APPLIED = {"create", "patch"}
 """An apply that makes an object is a patch that needs both; only the patch is on record."""
 CASES = [(*rule, set(rule[2]["verbs"])) for rule in RULES]
-CASES += [(*rule, {"create"}) for rule in RULES if APPLIED <= set(rule[2]["verbs"])]
+CASES += [(*rule, {"create"}) for rule in RULES if set(rule[2]["verbs"]) >= APPLIED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

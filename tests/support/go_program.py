@@ -54,7 +54,7 @@ class GoProgram:
 
     def download(self, go: Path) -> None:
         """Raises: Unavailable: there is no network; BuildFailed: whatever else went wrong."""
-        command = [go, "mod", "download"]
+        command: list[str | Path] = [go, "mod", "download"]
         run_go_online(self.what, command, limit_s=BUILD_LIMIT_S, folder=self.module)
 
     def _key(self) -> str:

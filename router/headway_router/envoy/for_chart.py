@@ -17,7 +17,10 @@ PORT = 8080
 
 def files() -> Iterator[tuple[str, str]]:
     """Name and text of each."""
-    for name, tls in (("plain", None), ("tls", RouterTls(ca_file=CA_FILE, server_name=ROUTER_HOST))):
+    for name, tls in (
+        ("plain", None),
+        ("tls", RouterTls(ca_file=CA_FILE, server_name=ROUTER_HOST)),
+    ):
         gateway = Gateway(
             pools=(),
             routers=(f"{ROUTER_HOST}:9002",),
