@@ -4,6 +4,7 @@
 ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS build
+ARG EXTRAS=operator
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY cli cli
@@ -12,7 +13,7 @@ COPY operator operator
 COPY router router
 COPY sim sim
 RUN python -m venv /opt/headway \
- && /opt/headway/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[operator]'
+ && /opt/headway/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[${EXTRAS}]"
 
 FROM ${BASE}
 COPY --from=build /opt/headway /opt/headway
