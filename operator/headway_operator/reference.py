@@ -6,7 +6,7 @@ CONDITIONS = {
         "Updating": "False: too few pods are ready while new ones replace old ones.",
         "PodsNotReady": "False: too few pods are ready, and none is being replaced.",
         "NoEndpoints": "False: the pool asks for no pod at all.",
-        "NotProbed": "Unknown: the addresses of Static groups are probed by routers, not from here.",
+        "NotProbed": "Unknown: routers probe the addresses of Static groups, nobody else does.",
         "InvalidSpec": "False: see Stalled; what was there before may serve.",
     },
     "Progressing": {
@@ -17,8 +17,8 @@ CONDITIONS = {
     },
     "Stalled": {
         "AsExpected": "False: nobody needs to act.",
-        "InvalidSpec": "True: the spec contradicts itself, a template, or the API server's rules; the"
-        " message names the field. Nothing is changed until the spec is.",
+        "InvalidSpec": "True: the spec contradicts itself, a template, or the API server's rules;"
+        " the message names the field. Nothing is changed until the spec is.",
         "ProgressDeadlineExceeded": "True: a Deployment has not come up within"
         " `rollout.progressDeadlineSeconds`; its pods' Events say why.",
     },
@@ -28,8 +28,8 @@ CONDITIONS = {
 EVENTS = {
     "PoolCreated": "Normal: the pool was seen for the first time.",
     "GroupScaled": "Normal: the replicas of a group's Deployment were changed; from and to.",
-    "EditReverted": "Warning: somebody changed fields of a Deployment or budget that the pool decides;"
-    " they are as before.",
+    "EditReverted": "Warning: somebody changed fields of a Deployment or budget that the pool"
+    " decides; they are as before.",
     "InvalidSpec": "Warning: as the condition Stalled.",
     "ProgressDeadlineExceeded": "Warning: as the condition Stalled.",
 }

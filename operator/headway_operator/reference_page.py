@@ -34,8 +34,8 @@ def markdown(alerts: Mapping[str, Any]) -> str:
     ]
     events = [f"| `{reason}` | {meaning} |" for reason, meaning in EVENTS.items()]
     rules = [
-        f"| [{rule['alert']}](runbook.md#{str(rule['alert']).lower()}) | {rule['labels']['severity']}"
-        f" | {rule['annotations']['summary']} |"
+        f"| [{rule['alert']}](runbook.md#{rule['alert'].lower()})"
+        f" | {rule['labels']['severity']} | {rule['annotations']['summary']} |"
         for group in alerts["groups"]
         for rule in group["rules"]
     ]
