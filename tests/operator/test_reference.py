@@ -44,7 +44,7 @@ def words(expression: ast.expr, function: ast.AST) -> set[str]:
 
 
 def test_every_reason_of_a_condition_is_there() -> None:
-    found = defaultdict(set)
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for function in functions():
         for type_, _, reason, *_ in calls(function, "Claim"):
             for name in words(type_, function):
