@@ -17,6 +17,7 @@ from control_plane.api import Api, Refused, until
 from control_plane.hook_pods import HookPods
 from control_plane.plane import ControlPlane
 from engine_contract.process import EngineProcess, free_port
+from headway_api import definitions
 from headway_cli.demo.gateway import envoy_binary
 from helm_cli import CHART, IMAGES, Helm, HelmFailed
 
@@ -24,7 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 NAMESPACE = "headway-release"
 WHERE = ("--namespace", NAMESPACE)
-DEFINITION = "apis/apiextensions.k8s.io/v1/customresourcedefinitions/modelpools.headway.dev"
+DEFINITIONS = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+DEFINITION = f"{DEFINITIONS}/modelpools.headway.dev"
 POOLS = f"apis/headway.dev/v1alpha1/namespaces/{NAMESPACE}/modelpools"
 SECRET = f"api/v1/namespaces/{NAMESPACE}/secrets/headway-tls"
 EXAMPLES = CHART.parents[1] / "examples" / "standalone"
@@ -220,6 +222,10 @@ def test_an_upgrade_brings_new_definitions_and_a_rollback_the_old_ones(
         values={**IMAGES, "router": {"replicas": 3, "logLevel": "debug"}},
     )
     assert "paused" in spec_fields(installed.call("GET", DEFINITION))
+    for name, text in definitions.files():
+        path = f"{DEFINITIONS}/{name.removesuffix('.yaml')}.headway.dev"
+        written = yaml.safe_load(text)["spec"]["versions"]
+        assert installed.call("GET", path)["spec"]["versions"] == written
     assert replicas(installed) == 3
     assert installed.call("GET", SECRET)["data"] == secret  # else half of the pods had another CA
     helm.run("rollback", "headway", "1", *WHERE)

@@ -54,7 +54,7 @@ helm.sh/chart: {{ printf "%s-%s" (first .).Chart.Name (first .).Chart.Version | 
 {{- end -}}
 {{- end -}}
 
-{{/* The full DNS name of a Service: two labels short would cost a search list of lookups. */}}
+{{/* The full DNS name of a Service: a shorter one would cost a search list of lookups. */}}
 {{- define "headway.host" -}}
 {{- $ := first . -}}
 {{- printf "%s.%s.svc.%s" (include "headway.component" .) $.Release.Namespace $.Values.clusterDomain -}}
