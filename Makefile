@@ -2,10 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
+# Of `make images`: what builds, where the images go, and as which version.
+CONTAINER ?= docker
+IMAGE_REPOSITORY ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # A build isolated from whatever the caller's environment says about Python paths.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: setup demo test check soak bench fuzz lint proto clean
+.PHONY: setup demo test check soak bench fuzz images lint proto clean
 
 setup: .venv/dev.stamp  ## everything that tests and demo need, into .venv
 
@@ -26,6 +30,12 @@ fuzz: .venv/dev.stamp  ## a million frames against the fast transport
 
 bench: .venv/dev.stamp  ## print the figures of the README
 	$(BIN)/python -m benchmarks $(ARGS)
+
+images:  ## both container images, for the chart's image.repository: make images IMAGE_REPOSITORY=...
+	@test -n "$(IMAGE_REPOSITORY)" || { echo "IMAGE_REPOSITORY is not set, for example registry.example.com/llm" >&2; exit 2; }
+	for part in operator router; do \
+	  $(CONTAINER) build -f images/$$part.Dockerfile -t $(IMAGE_REPOSITORY)/headway-$$part:$(VERSION) . || exit 1; \
+	done
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane import build
+from control_plane.build import CONTROL_PLANE
 from control_plane.plane import ControlPlane
 from go_toolchain import Unavailable
 from headway_api.definitions import DEFINITIONS, manifest
@@ -51,7 +51,7 @@ def tell(pytestconfig: pytest.Config) -> Tell:
 def control_plane(tell: Tell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real Kubernetes API server with both kinds defined; tests use namespaces of their own."""
     try:
-        binary = build.binary(tell)
+        binary = CONTROL_PLANE.binary(tell)
     except Unavailable as reason:
         tell(f"nothing is tested against a real Kubernetes: {reason}")
         pytest.skip(str(reason))

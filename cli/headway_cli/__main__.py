@@ -11,6 +11,7 @@ SUBCOMMANDS = {
     "engine": "a vLLM-compatible server around the engine model",
     "explain": "what the router would do with a request, and why; nothing is sent or reserved",
     "operator": "keep the workloads of ModelPools in a Kubernetes cluster",
+    "probe": "ask servers over HTTP or gRPC health until each of them says yes",
     "profile": "step times of engines: compile, calibrate, check against measured runs",
     "router": "the endpoint picker: an Envoy external processor",
     "simulate": "run the router core or a baseline against simulated engines, in simulated time",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import go_toolchain
-from control_plane import build
+from control_plane.build import CONTROL_PLANE
+from go_program import GoProgram
 from go_toolchain import Unavailable, go
 from machine_cache import BuildFailed
 
@@ -39,17 +40,15 @@ def test_without_network_the_reason_is_one_line(
     monkeypatch.setenv("GOPROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("GOMODCACHE", str(tmp_path))
     with pytest.raises(Unavailable) as caught:
-        build._download(go("a test"))
+        CONTROL_PLANE.download(go("a test"))
     assert str(caught.value) == (
         "the control plane for tests needs modules that cannot be downloaded: connection refused"
     )
 
 
-def test_a_source_that_does_not_compile_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_source_that_does_not_compile_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "go.mod").write_text("module broken\n\ngo 1.26.0\n")
     (tmp_path / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
-    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    broken = GoProgram(what="a test", name="broken", module=tmp_path, files=("go.mod",))
     with pytest.raises(BuildFailed, match="undefined"):
-        build._build(tmp_path / "controlplane", go("a test"), lambda _: None)
+        broken.build(tmp_path / "built", go("a test"), lambda _: None)

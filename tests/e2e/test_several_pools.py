@@ -1,4 +1,6 @@
-"""Two pools behind one router and one Envoy: the model decides, in both body modes."""
+"""Two pools behind one router and one Envoy: the model decides, in both body modes, and also where
+Envoy knows neither pool nor endpoint.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +16,14 @@ from headway_router.envoy import BodyMode
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session", params=BodyMode)
+MODES = {
+    "buffered": {"body_mode": BodyMode.BUFFERED},
+    "full duplex": {"body_mode": BodyMode.FULL_DUPLEX_STREAMED},
+    "no pools in Envoy": {"has_pools": False},
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=MODES.values(), ids=MODES)
 async def two_pools(
     request: pytest.FixtureRequest,
     chat_engines: list[Engine],
@@ -24,7 +33,7 @@ async def two_pools(
     folder = tmp_path_factory.mktemp("two-pools")
     engines = [*chat_engines, *code_engines]
     shows = {"chat": {"observability": {"responseHeader": True}}}
-    async with running_stack(folder, engines, body_mode=request.param, policies=shows) as stack:
+    async with running_stack(folder, engines, policies=shows, **request.param) as stack:
         yield stack
 
 
@@ -67,7 +76,12 @@ async def test_a_stream_passes(two_pools: Stack) -> None:
 
 async def test_a_client_cannot_name_another_pool(two_pools: Stack) -> None:
     answer = await two_pools.complete(
-        "hi", model="chat", headers={"x-headway-pool": "default/code"}
+        "hi",
+        model="chat",
+        headers={
+            "x-headway-pool": "default/code",
+            "x-gateway-destination-endpoint": "127.0.0.1:1",
+        },
     )
     assert answer.status == 200
     assert answer.json()["model"] == "chat"

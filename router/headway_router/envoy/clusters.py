@@ -16,11 +16,13 @@ ENGINE_IDLE_TIMEOUT_S = 4
 """vLLM closes idle connections after 5 s; reusing one that is being closed resets the request."""
 CONNECT_TIMEOUT_S = 2
 
+NAMED_CLUSTER = "named-by-the-router"
+
 _POLICIES = "extensions.load_balancing_policies"
 
 
 def clusters(gateway: Gateway) -> list[Json]:
-    pools = [_pool_cluster(gateway.policy, pool) for pool in gateway.pools]
+    pools = [_pool_cluster(gateway.policy, pool) for pool in gateway.pools] or [_named_cluster()]
     return [*pools, _router_cluster(gateway)] if gateway.routers else pools
 
 
@@ -45,8 +47,25 @@ def _pool_cluster(policy: GatewayPolicy, pool: UpstreamPool) -> Json:
         }
     return {
         **members(cluster_name(pool), pool.endpoints),
-        "connect_timeout": seconds(CONNECT_TIMEOUT_S),
         "load_balancing_policy": {"policies": [lb_policy]},
+        **_engine_connections(),
+    }
+
+
+def _named_cluster() -> Json:
+    """Whatever address the destination header holds: no member is configured or looked up."""
+    return {
+        "name": NAMED_CLUSTER,
+        "type": "ORIGINAL_DST",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "original_dst_lb_config": {"use_http_header": True, "http_header_name": DESTINATION},
+        **_engine_connections(),
+    }
+
+
+def _engine_connections() -> Json:
+    return {
+        "connect_timeout": seconds(CONNECT_TIMEOUT_S),
         "circuit_breakers": circuit_breakers(),
         "typed_extension_protocol_options": http_options(
             explicit_http_config={"http_protocol_options": {}},
@@ -80,7 +99,7 @@ def _router_cluster(gateway: Gateway) -> Json:
     }
     if gateway.router_tls is not None:
         cluster["transport_socket"] = _tls(gateway.router_tls)
-    if len(gateway.routers) > 1:
+    if len(gateway.routers) > 1 or cluster["type"] == "STRICT_DNS":
         cluster["health_checks"] = [_health_check(gateway.router_check_s)]
     return cluster
 

@@ -74,6 +74,8 @@ class Gateway:
     """
 
     pools: tuple[UpstreamPool, ...]
+    """None: pools that come and go.  Envoy connects to whatever address the router names, which
+    therefore names one (``--single-destination``), and answers 503 while no router does."""
     routers: tuple[str, ...] = ()
     """``host:port`` of each router process (``router_addresses``); none with round-robin."""
     router_tls: RouterTls | None = None
@@ -95,14 +97,14 @@ class Gateway:
     no twice."""
 
     def __post_init__(self) -> None:
-        if not self.pools:
-            raise ValueError("pools: at least one is needed")
         if len({pool.name for pool in self.pools}) < len(self.pools):
             raise ValueError("pools: two have the same name")
         if self.policy is GatewayPolicy.ROUTED and not self.routers:
             raise ValueError("routers: the policy routed needs at least one address")
         if self.policy is GatewayPolicy.ROUND_ROBIN and self.routers:
             raise ValueError("routers: the policy round-robin has none")
+        if self.policy is GatewayPolicy.ROUND_ROBIN and not self.pools:
+            raise ValueError("pools: round-robin needs one")
         if self.policy is GatewayPolicy.ROUND_ROBIN and len(self.pools) > 1:
             raise ValueError("pools: round-robin takes one; only a router tells several apart")
         if not 0 < self.body_limit_bytes < 2**32:

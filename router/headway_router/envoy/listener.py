@@ -1,9 +1,9 @@
 """HTTP in: what clients may not set, which pool a request belongs to, what happens on failure."""
 
-from headway_router.envoy.clusters import cluster_name
+from headway_router.envoy.clusters import NAMED_CLUSTER, cluster_name
 from headway_router.envoy.fields import Json, extension, seconds, socket_address
 from headway_router.envoy.filters import router_filters
-from headway_router.envoy.gateway import Gateway, UpstreamPool
+from headway_router.envoy.gateway import Gateway
 from headway_router.extproc import headers
 
 REMOVED_HEADERS = (
@@ -87,29 +87,33 @@ def _routes(gateway: Gateway) -> list[Json]:
     The default is what requests meet when no router has answered: the pool if there is only one,
     else a 503, because a wrong pool is worse than none.
     """
+    if not gateway.pools:
+        named = {"name": headers.DESTINATION, "present_match": True}
+        to_it = {"match": {"prefix": "/", "headers": [named]}, "route": _route_to(NAMED_CLUSTER)}
+        return [to_it, _no_router()]
     if len(gateway.pools) == 1:
-        return [{"match": {"prefix": "/"}, "route": _route_to(gateway.pools[0])}]
+        return [{"match": {"prefix": "/"}, "route": _route_to(cluster_name(gateway.pools[0]))}]
     by_header = [
         {
             "match": {
                 "prefix": "/",
                 "headers": [{"name": headers.POOL, "string_match": {"exact": pool.name}}],
             },
-            "route": _route_to(pool),
+            "route": _route_to(cluster_name(pool)),
         }
         for pool in gateway.pools
     ]
     return [*by_header, _no_router()]
 
 
-def _route_to(pool: UpstreamPool) -> Json:
+def _route_to(cluster: str) -> Json:
     """No limit on a response's length; one retry, only while there is no response header, or where
     that says that the engine has not begun: its queue is full, or it ends.
 
     The retry goes to the second address of the router's answer, else to another endpoint.
     """
     return {
-        "cluster": cluster_name(pool),
+        "cluster": cluster,
         "timeout": "0s",
         "retry_policy": {
             "retry_on": "connect-failure,reset,retriable-status-codes",

@@ -34,6 +34,7 @@ GATEWAYS = {
         pools=(CHAT,), routers=ONE_ROUTER, failure_mode_allow=False, first_token_tap=False
     ),
     "TLS": Gateway(pools=(CHAT,), routers=THREE_ROUTERS, router_tls=RouterTls()),
+    "pools that come and go, routers by name": Gateway(pools=(), routers=("routers.svc:9002",)),
     "round robin": Gateway(pools=(CHAT,), policy=GatewayPolicy.ROUND_ROBIN),
     "ipv6": Gateway(
         pools=(UpstreamPool(name="a/b", endpoints=("[::1]:8000",)),),
@@ -120,12 +121,24 @@ def test_both_filters_send_the_request_id_by_which_the_routers_are_hashed() -> N
     assert '{"header_name": "x-headway-request-id"}' in json.dumps(routers)
 
 
+def test_without_pools_a_request_goes_where_the_router_says_or_nowhere() -> None:
+    config = bootstrap(GATEWAYS["pools that come and go, routers by name"])
+    named, default = routes(config)
+    assert named["match"]["headers"] == [
+        {"name": "x-gateway-destination-endpoint", "present_match": True}
+    ]
+    assert cluster(config, named["route"]["cluster"])["type"] == "ORIGINAL_DST"
+    assert default["direct_response"]["status"] == 503
+
+
 def test_only_several_routers_are_health_checked() -> None:
     one = cluster(bootstrap(GATEWAYS["one pool and one router"]), "routers")
     several = cluster(bootstrap(GATEWAYS["several pools and routers"]), "routers")
+    by_name = bootstrap(GATEWAYS["pools that come and go, routers by name"])
     assert "health_checks" not in one
     [check] = several["health_checks"]
     assert check["interval"] == "2s"
+    assert "health_checks" in cluster(by_name, "routers")  # there may be several behind it
 
 
 def test_an_engine_that_is_busy_or_gone_is_passed_over_once() -> None:
@@ -168,7 +181,7 @@ def test_a_pool_with_a_host_name_is_resolved_by_dns() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"pools": ()}, "pools: at least one"),
+        ({"pools": (), "policy": GatewayPolicy.ROUND_ROBIN}, "pools: round-robin needs one"),
         ({"pools": (CHAT, CHAT), "routers": ONE_ROUTER}, "pools: two have the same name"),
         ({"pools": (CHAT,)}, "routers: the policy routed needs"),
         (

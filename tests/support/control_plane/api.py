@@ -86,6 +86,16 @@ class Api:
                 raise
             return None
 
+    def serves(self, path: str) -> bool:
+        """Whether a list answers; one of a kind just defined does a second later."""
+        try:
+            self.call("GET", f"{path}?limit=1")
+        except Refused as refused:
+            if refused.code not in (404, 429):
+                raise
+            return False
+        return True
+
     def exists(self, kind: str, namespace: str, name: str) -> bool:
         return self.found(_path(kind, namespace, name)) is not None
 

@@ -14,11 +14,17 @@ class OperatorProcess:
     """``headway operator`` with no rights but its own; what it logs tells how far it is."""
 
     def __init__(
-        self, plane: ControlPlane, folder: Path, *arguments: str, discovery_port: int = 0
+        self,
+        plane: ControlPlane,
+        folder: Path,
+        *arguments: str,
+        discovery_port: int = 0,
+        user: Path | None = None,
     ) -> None:
+        """``user``: kubeconfig of another than the tests' own operator."""
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
-        kubeconfig = str(plane.kubeconfig(OPERATOR))
+        kubeconfig = str(user or plane.kubeconfig(OPERATOR))
         command = [sys.executable, "-m", "headway_cli", "operator", "--kubeconfig", kubeconfig]
         command += ["--log-level", "debug", "--discovery-insecure"]
         command += ["--discovery-port", str(discovery_port)]
@@ -32,10 +38,13 @@ class OperatorProcess:
     def stop(self) -> None:
         self.process.stop()
 
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
     def logged(self, event: str, **fields: str) -> list[dict[str, Any]]:
         """Every line of the log that is this event, with these fields."""
         lines = []
-        for line in self._log.read_text(errors="replace").splitlines():
+        for line in self.log().splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:

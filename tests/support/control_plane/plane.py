@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from control_plane.api import Api, until
 from engine_contract.process import EngineProcess, free_port
 from machine_cache import run
@@ -29,19 +31,15 @@ START_LIMIT_S = 120.0
 OPERATOR = "operator"
 """The user that is the operator: it may do what ``OPERATOR_RULES`` say and nothing else."""
 
+CHART_RULES = Path(__file__).parents[3] / "helm" / "headway" / "files" / "rbac" / "operator.yaml"
 OPERATOR_RULES = [
-    {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
-    for group, resources, verbs in (
-        ("headway.dev", "modelpools", "get list watch"),
-        ("headway.dev", "modelpools/status", "patch"),
-        ("headway.dev", "routingpolicies", "get list watch"),
-        ("headway.dev", "routingpolicies/status", "patch"),
-        ("apps", "deployments", "get list watch create patch delete"),
-        ("policy", "poddisruptionbudgets", "get list watch create patch delete"),
-        ("", "pods", "get list watch"),
-        ("events.k8s.io", "events", "create"),
-        ("coordination.k8s.io", "leases", "get create update"),
-    )
+    *yaml.safe_load(CHART_RULES.read_text()),
+    # In the chart of one name and one namespace.
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update"],
+    },
 ]
 
 
@@ -112,8 +110,8 @@ class ControlPlane:
             part.stop()
         shutil.rmtree(self._data, ignore_errors=True)
 
-    def kubeconfig(self, user: str) -> Path:
-        """A kubeconfig file of one of ``tokens.csv``'s users."""
+    def kubeconfig(self, user: str, token: str | None = None) -> Path:
+        """A kubeconfig file of one of ``tokens.csv``'s users, or of whoever the token is of."""
         path = self._folder / f"{user}.kubeconfig"
         cluster = {"server": self.admin.server, "certificate-authority": str(self.admin.ca)}
         context = {"cluster": "test", "user": user, "namespace": "default"}
@@ -122,7 +120,7 @@ class ControlPlane:
             "kind": "Config",
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": user, "user": {"token": user}}],
+            "users": [{"name": user, "user": {"token": token or user}}],
             "contexts": [{"name": "test", "context": context}],
         }
         path.write_text(json.dumps(content))
@@ -151,6 +149,19 @@ class ControlPlane:
         tokens.write_text(
             f'admin,admin,1,"system:masters"\n{OPERATOR},{OPERATOR},2,"system:authenticated"\n'
         )
+        policy = self._folder / "audit.json"
+        service_accounts = {"level": "Metadata", "userGroups": ["system:serviceaccounts"]}
+        rules = [service_accounts, {"level": "None"}]
+        policy.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "audit.k8s.io/v1",
+                    "kind": "Policy",
+                    "omitStages": ["RequestReceived"],
+                    "rules": rules,
+                }
+            )
+        )
         self._start(
             "kube-apiserver",
             f"--etcd-servers={etcd}",
@@ -167,6 +178,8 @@ class ControlPlane:
             f"--service-account-key-file={key}",
             f"--token-auth-file={tokens}",
             "--authorization-mode=RBAC",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self._folder / 'audit.log'}",
             # Its not-ready taint is lifted only by a controller that is not run here.
             "--disable-admission-plugins=TaintNodesByCondition",
             "--enable-priority-and-fairness=false",
@@ -175,15 +188,28 @@ class ControlPlane:
         )
         self._wait("kube-apiserver", f"{self.admin.server}/readyz")
 
+    def audited(self, user: str) -> set[tuple[str, str, str]]:
+        """API group, resource with its subresource, and verb of all that a service account was
+        allowed to ask for.
+        """
+        found = set()
+        for line in (self._folder / "audit.log").read_text().splitlines():
+            event = json.loads(line)
+            asked = event.get("objectRef", {})
+            is_allowed = event["annotations"].get("authorization.k8s.io/decision") == "allow"
+            if event["user"]["username"] == user and is_allowed and "resource" in asked:
+                resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+                found.add((asked.get("apiGroup", ""), resource, event["verb"]))
+        return found
+
     def _define(self, definition: dict[str, Any]) -> None:
         """Established is not enough: a resource answers about a second later."""
         name, spec = definition["metadata"]["name"], definition["spec"]
         kinds = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         self.admin.apply(f"{kinds}/{name}", definition)
         version = spec["versions"][0]["name"]
-        objects = f"apis/{spec['group']}/{version}/{spec['names']['plural']}?limit=1"
-
-        until(lambda: self.admin.found(objects), f"{objects} is served", limit_s=START_LIMIT_S)
+        objects = f"apis/{spec['group']}/{version}/{spec['names']['plural']}"
+        until(lambda: self.admin.serves(objects), f"{objects} is served", limit_s=START_LIMIT_S)
 
     def _start(self, part: str, *arguments: str) -> None:
         self._parts[part] = EngineProcess(

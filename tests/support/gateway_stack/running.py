@@ -26,6 +26,7 @@ async def running_stack(
     *,
     routers: int = 1,
     processes: int = 1,
+    has_pools: bool = True,
     router_tls: RouterTls | None = None,
     body_mode: BodyMode = BodyMode.BUFFERED,
     first_token_tap: bool = True,
@@ -42,7 +43,8 @@ async def running_stack(
 
     ``routers`` are commands, of so many ``processes`` each; ``program`` takes the place of
     ``python -m headway_cli``.  ``policies``: what each model's pool is routed by.  With an
-    ``operator`` its pools are used, which are in ``namespace``; else files say the same.
+    ``operator`` its pools are used, which are in ``namespace``; else files say the same.  Without
+    ``has_pools`` Envoy knows neither pools nor endpoints, as in the chart.
     """
     config = folder / "config"
     if operator is None:
@@ -64,6 +66,7 @@ async def running_stack(
         ) as session,
     ):
         router_flags = {"secure_serving": router_tls is not None, **router_flags}
+        router_flags = {"single_destination": not has_pools, **router_flags}
         if processes > 1:
             router_flags = {"grpc_port": 0, **router_flags, "processes": processes}
         started = [
@@ -75,6 +78,7 @@ async def running_stack(
             pools=tuple(
                 UpstreamPool(name=f"{namespace}/{model}", endpoints=_addresses(engines, model))
                 for model in _models(engines)
+                if has_pools
             ),
             routers=tuple(router.ext_proc_address for router in ready),
             router_tls=router_tls,
