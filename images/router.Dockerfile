@@ -10,6 +10,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY cli cli
 COPY crds crds
 COPY operator operator
+COPY proto proto
 COPY router router
 COPY sim sim
 RUN python -m venv /opt/headway \

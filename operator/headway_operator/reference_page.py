@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from headway_operator.reference import CONDITIONS, EVENTS
+from headway_operator.reference import CONDITIONS, EVENTS, POLICY_CONDITIONS
 
 _HEAD = """\
 # Reference: metrics, conditions, Events, alerts
@@ -27,11 +27,6 @@ In `status.conditions`; each has the `observedGeneration` that it is about.
 
 def markdown(alerts: Mapping[str, Any]) -> str:
     """The whole page; ``alerts`` as ``files/alerts.yaml`` of the chart holds them."""
-    conditions = [
-        f"| {type_} | `{reason}` | {meaning} |"
-        for type_, reasons in CONDITIONS.items()
-        for reason, meaning in reasons.items()
-    ]
     events = [f"| `{reason}` | {meaning} |" for reason, meaning in EVENTS.items()]
     rules = [
         f"| [{rule['alert']}](runbook.md#{rule['alert'].lower()})"
@@ -42,13 +37,23 @@ def markdown(alerts: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             _HEAD,
-            *_table("type | reason | meaning", conditions),
-            "## Events\n\nAbout a ModelPool, by `headway.dev/operator`.\n",
+            *_table("type | reason | meaning", _rows(CONDITIONS)),
+            "## Conditions of a RoutingPolicy\n\nIn `status.ancestors[].conditions`, by pool.\n",
+            *_table("type | reason | meaning", _rows(POLICY_CONDITIONS)),
+            "## Events\n\nAbout ModelPools and RoutingPolicies, by `headway.dev/operator`.\n",
             *_table("reason | meaning", events),
             "## Alerts\n",
             *_table("alert | severity | meaning", rules),
         )
     )
+
+
+def _rows(conditions: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return [
+        f"| {type_} | `{reason}` | {meaning} |"
+        for type_, reasons in conditions.items()
+        for reason, meaning in reasons.items()
+    ]
 
 
 def _table(columns: str, rows: Iterable[str]) -> list[str]:

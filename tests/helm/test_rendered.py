@@ -28,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "networkPolicy": {"enginePorts": [8000], "engineCidrs": ["10.1.0.0/16"]},
 }
+IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "everything": EVERYTHING,
@@ -200,7 +201,9 @@ def test_the_programs_know_every_flag_that_they_get(
             [container] = deployment["spec"]["template"]["spec"]["containers"]
             program, *flags = container["args"]
             # Folders that the pod mounts, and which the parsers look for.
-            parsers[program]([re.sub(r"=/(etc|var)/.*", f"={tmp_path}", f) for f in flags], {})
+            parsers[program](
+                [re.sub(r"=/(etc|var)/.*", f"={tmp_path}", f) for f in flags], IN_A_POD
+            )
 
 
 def test_only_the_operator_has_a_token(helm: Helm) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import yaml
 
 import headway_operator
-from headway_operator.reference import CONDITIONS, EVENTS
+from headway_operator import names
+from headway_operator.discovery.outcomes import Verdict
+from headway_operator.reference import CONDITIONS, EVENTS, POLICY_CONDITIONS
 from headway_operator.reference_page import markdown
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,10 @@ def calls(function: ast.AST, name: str) -> Iterator[list[ast.expr]]:
 
 def words(expression: ast.expr, function: ast.AST) -> set[str]:
     """What it may be: the texts in it, or in what its name was assigned."""
+    if isinstance(expression, ast.Attribute) and expression.attr == "verdict":
+        return set(Verdict)
+    if isinstance(expression, ast.Name) and hasattr(names, expression.id):
+        return {getattr(names, expression.id)}
     if isinstance(expression, ast.Name):
         assigned = [
             node.value
@@ -49,7 +55,14 @@ def test_every_reason_of_a_condition_is_there() -> None:
         for type_, _, reason, *_ in calls(function, "Claim"):
             for name in words(type_, function):
                 found[name] |= words(reason, function)
-    assert found == {type_: set(reasons) for type_, reasons in CONDITIONS.items()}
+    documented: defaultdict[str, set[str]] = defaultdict(set)
+    for conditions in (CONDITIONS, POLICY_CONDITIONS):
+        for name, reasons in conditions.items():
+            documented[name] |= set(reasons)
+    # A verdict may be any, as far as the code tells.
+    assert {name: reasons | set(Verdict) for name, reasons in documented.items()} == {
+        name: reasons | set(Verdict) for name, reasons in found.items()
+    }
 
 
 def test_every_event_is_there() -> None:
@@ -60,6 +73,7 @@ def test_every_event_is_there() -> None:
         for reason in words(arguments[1], function)
     }
     as_conditions = set(CONDITIONS["Stalled"]) - {"AsExpected"}
+    as_conditions |= {"PolicyConflict", "TargetNotFound"}
     assert found | as_conditions == set(EVENTS)
 
 
