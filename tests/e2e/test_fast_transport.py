@@ -71,7 +71,11 @@ async def test_taps_are_matched_and_clients_that_leave_return_their_leases(
             presume(await stack.in_flight() == STREAMS, "a stream has ended")
         assert leases == STREAMS
         await leases_returned(stack)
-        assert await stack.metric(router, "headway_streams_open") == 0
+
+        async def all_closed() -> bool:
+            return await stack.metric(router, "headway_streams_open") == 0
+
+        await eventually(all_closed, "no stream is left")
 
 
 @pytest.mark.timeout(1800)
