@@ -39,7 +39,7 @@ async def test_every_first_token_finds_its_request_and_every_lease_is_returned(
     async with running_stack(folder, chat_engines, **flags) as stack:
 
         async def all_reported() -> bool:
-            told = [await stack.metric(router, name) for router in stack.routers]
+            told = [await stack.metric(r, name, outcome="matched") for r in stack.routers]
             return sum(told) == REQUESTS
 
         async with open_streams(stack, REQUESTS, "several routers"):
