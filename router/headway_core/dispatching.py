@@ -1,7 +1,7 @@
 """Sending requests to engines: the charge, what is learned from first tokens, the release."""
 
 from headway_core.admission import fits
-from headway_core.estimate.work import Work, prefill_work
+from headway_core.estimate.work import Work
 from headway_core.events import UsageReported
 from headway_core.facts import EndpointId, InferenceRequest, Role
 from headway_core.outcomes import Candidate, Decision, Lease, Leg, Placed
@@ -67,37 +67,31 @@ class Dispatching:
     def first_token(self, tracked: Tracked, served_by: EndpointId | None, now: float) -> None:
         """Its prefill is over; learn how long that took, and where it really ran."""
         state, sent = self._state, tracked.dispatched
-        if sent is None or sent.ttft_s is not None:
+        if sent is None or sent.first_token_seen:
             return
-        sent.ttft_s = now - sent.at
+        sent.first_token_seen = True
         self._count_first_token(seen=True)
         if served_by is not None and served_by != sent.endpoint_id:
             self._move(tracked, sent, served_by, now)
         if tracked.request.tells_first_token and not sent.was_moved:
-            state.latency.learn(sent.endpoint_id, sent.work_ahead, sent.ttft_s)
+            state.latency.learn(sent.endpoint_id, sent.work_ahead, now - sent.at)
         self.prefill_over(sent, now)
 
     def usage(self, tracked: Tracked, reported: UsageReported) -> None:
-        """What the engine says of the prompt, against what was predicted.
+        """What the engine found in its cache, against what was predicted.
 
-        Hits are compared at the reported length, as the predicted one is an estimate.  The law of
-        the prefill gets the same observation once more, now with the work that it really was.
+        Hits are compared at the reported length, as the predicted one is an estimate.
         """
         state, sent, request = self._state, tracked.dispatched, tracked.request
         prompt_tokens, cached_tokens = reported.prompt_tokens, reported.cached_tokens
         if sent is None or sent.was_moved or sent.endpoint_id not in state.endpoints.records:
             return
-        if cached_tokens is None:
+        if cached_tokens is None or not sent.hit_tokens:
             return
-        if sent.hit_tokens:
-            expected = float(sent.hit_tokens)
-            if prompt_tokens is not None:
-                expected *= prompt_tokens / max(1, request.prompt_tokens)
-            state.mirror.learn(sent.endpoint_id, round(expected), cached_tokens)
-        if prompt_tokens and sent.ttft_s is not None and request.tells_first_token:
-            ahead = sent.work_ahead.minus(sent.work)
-            work = ahead.plus(prefill_work(prompt_tokens, cached_tokens))
-            state.latency.calibrate(sent.endpoint_id, work, sent.ttft_s)
+        expected = float(sent.hit_tokens)
+        if prompt_tokens is not None:
+            expected *= prompt_tokens / max(1, request.prompt_tokens)
+        state.mirror.learn(sent.endpoint_id, round(expected), cached_tokens)
 
     def prefill_over(self, sent: Dispatched, now: float) -> bool:
         """End the prefill part of the charge.  False: it had ended before."""
@@ -111,7 +105,7 @@ class Dispatching:
         sent = tracked.dispatched
         if sent is None or not self._state.ledger.release(sent.lease.lease_id, now):
             return False
-        if sent.ttft_s is None:
+        if not sent.first_token_seen:
             self._count_first_token(seen=False)
         self._settle_load(sent.endpoint_id)
         return True

@@ -35,8 +35,7 @@ class Dispatched:
     at: float
     prefill_due: float
     """When its prefill is taken to have ended though no first token was seen."""
-    ttft_s: float | None = None
-    """From dispatch to its first token; None: that was not seen."""
+    first_token_seen: bool = False
     was_moved: bool = False
     """Another endpoint answered: says nothing about the predicted one's speed."""
 
@@ -60,7 +59,7 @@ class Tracked:
 
     @property
     def awaits_first_token(self) -> bool:
-        return self.dispatched is None or self.dispatched.ttft_s is None
+        return self.dispatched is None or not self.dispatched.first_token_seen
 
     @property
     def held_work(self) -> Work:

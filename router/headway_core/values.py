@@ -2,7 +2,7 @@
 
 A frozen dataclass assigns each of its fields through ``object.__setattr__``, which takes four times
 as long, and a request makes thirty such objects.  What is declared with ``value`` is frozen for the
-type checker, which runs before every landing, and has the equality and the hash of a frozen
+type checker, which is part of ``make check``, and has the equality and the hash of a frozen
 dataclass; at run time nothing stops an assignment.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from headway_router import key_pair
 from headway_router.errors import BadCertificate
 from headway_router.key_pair import KeyPair
-from headway_router.metric_table import ReloadOutcome
+from headway_router.metric_labels import ReloadOutcome
 from headway_router.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from headway_core.outcomes import Outcome
 from headway_core.policy import Fleet, Observability
 from headway_core.recording import Call, Recorded
 from headway_router.errors import CannotWrite
-from headway_router.metric_table import LogLineOutcome
+from headway_router.metric_labels import LogLineOutcome
 from headway_router.metrics import Metrics
 from headway_router.settings import Settings
 

@@ -13,7 +13,7 @@ from headway_core.policy import Fleet, PrefixAffinity
 from headway_core.router import Router
 from headway_router.catalogue import Catalogue
 from headway_router.kv_events.prompts import Prompts
-from headway_router.metric_table import FirstTokenOutcome
+from headway_router.metric_labels import FirstTokenOutcome
 from headway_router.metrics import Metrics
 
 Settle = Callable[[Outcome], None]
@@ -25,7 +25,7 @@ wake-up serves many.  It is less than an engine's step, so nothing that is due n
 
 
 @dataclass(slots=True)
-class Dispatched:
+class OpenRequest:
     """A request whose stream has not ended; dispatched, once it has an endpoint."""
 
     settle: Settle
@@ -60,7 +60,7 @@ class Dispatcher:
         self._followed_models: dict[str, str] = {}
         self._metrics = metrics
         self._clock = clock
-        self._open: dict[str, Dispatched] = {}
+        self._open: dict[str, OpenRequest] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = float("inf")
         self._failed: asyncio.Future[None] | None = None
@@ -101,7 +101,7 @@ class Dispatcher:
         outcome = self._core.place(request, now)
         if not isinstance(outcome, Shed):
             decision = outcome.decision
-            self._open[outcome.request_id] = opened = Dispatched(
+            self._open[outcome.request_id] = opened = OpenRequest(
                 settle, request, now, decision.pool
             )
             if isinstance(outcome, Placed):
@@ -130,7 +130,7 @@ class Dispatcher:
                     self._metrics.cancelled(opened.pool)
         self._tell(event)
 
-    def dispatched(self, request_id: str) -> Dispatched | None:
+    def dispatched(self, request_id: str) -> OpenRequest | None:
         """None: there is no such request here, or it is held, or over."""
         opened = self._open.get(request_id)
         if opened is None or opened.endpoint_id is None or opened.is_released:

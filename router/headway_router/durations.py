@@ -15,21 +15,22 @@ from prometheus_client.utils import floatToGoString
 class Durations:
     """Counts by bucket, of one series.  ``bounds_s`` are upper bounds, in rising order."""
 
-    __slots__ = ("_bounds_s", "_counts", "_sum_s")
+    __slots__ = ("_sum_s", "bounds_s", "counts")
 
     def __init__(self, bounds_s: Sequence[float]) -> None:
-        self._bounds_s = tuple(bounds_s)
-        self._counts = [0] * (len(self._bounds_s) + 1)
+        self.bounds_s = tuple(bounds_s)
+        self.counts = [0] * (len(self.bounds_s) + 1)
+        """One more than bounds, not cumulative; to read."""
         self._sum_s = 0.0
 
     def observe(self, duration_s: float) -> None:
-        self._counts[bisect_left(self._bounds_s, duration_s)] += 1
+        self.counts[bisect_left(self.bounds_s, duration_s)] += 1
         self._sum_s += duration_s
 
     def read(self) -> tuple[list[tuple[str, float]], float]:
         """Cumulative counts by upper bound, as Prometheus writes them, and the sum."""
         seen, buckets = 0, []
-        for bound_s, count in zip((*self._bounds_s, float("inf")), self._counts, strict=True):
+        for bound_s, count in zip((*self.bounds_s, float("inf")), self.counts, strict=True):
             seen += count
             le: str = floatToGoString(bound_s)  # type: ignore[no-untyped-call]
             buckets.append((le, float(seen)))

@@ -7,7 +7,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from headway_router.kv_events.outcomes import CacheKnowledge
-from headway_router.metric_table import EndpointCondition, Kind, SnapshotOrigin, row_of
+from headway_router.metric_labels import EndpointCondition, SnapshotOrigin
+from headway_router.metric_table import Kind, row_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,18 +18,16 @@ from headway_core.outcomes import Held, Outcome, Placed, Reason, Shed
 from headway_router.counts import Count, Counts
 from headway_router.durations import Durations, DurationsCollector
 from headway_router.errors import RejectReason
-from headway_router.metric_readings import Readings, ReadingsCollector
-from headway_router.metric_table import (
+from headway_router.metric_labels import (
     FirstTokenOutcome,
-    Kind,
     Phase,
     ReloadOutcome,
     RequestOutcome,
-    Row,
     ScrapeOutcome,
-    row_of,
 )
-from headway_router.pool_counts import PoolCounts, TtftHistogram
+from headway_router.metric_readings import Readings, ReadingsCollector
+from headway_router.metric_table import Kind, Row, row_of
+from headway_router.pool_counts import PoolCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -160,7 +158,7 @@ class Metrics:
         counts = self._by_pool.get(pool)
         if counts is None:
             bounds = row_of("headway_ttft_seconds", Kind.HISTOGRAM).buckets
-            counts = self._by_pool[pool] = PoolCounts(TtftHistogram(bounds))
+            counts = self._by_pool[pool] = PoolCounts(Durations(bounds))
         return counts
 
     def fallback(self, pool: str) -> None:

@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 
 from headway_core.router import Router
-from headway_router.metric_table import SpanOutcome
+from headway_router.metric_labels import SpanOutcome
 from headway_router.metrics import Metrics
 from headway_router.settings import Settings
 from headway_router.tracing import Span, Tracer

@@ -14,7 +14,7 @@ import headway_api
 from headway_api import InvalidDocuments, Problem
 from headway_core.policy import Fleet
 from headway_router.config_folder import Contents, scan
-from headway_router.metric_table import ReloadOutcome
+from headway_router.metric_labels import ReloadOutcome
 from headway_router.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -1,23 +1,13 @@
 """Counts of one pool since the process began, as reports carry them."""
 
-from bisect import bisect_left
 from dataclasses import dataclass
 
-
-class TtftHistogram:
-    """``counts`` has one more than ``bounds``: what is above the last of them."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-
-    def observe(self, ttft_s: float) -> None:
-        self.counts[bisect_left(self.bounds, ttft_s)] += 1
+from headway_router.durations import Durations
 
 
 @dataclass(slots=True)
 class PoolCounts:
-    ttft: TtftHistogram
+    ttft: Durations
     requests: int = 0
     prompt_tokens: int = 0
     hit_tokens: int = 0

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from headway_core.router import Router
 from headway_router.certificates import Certificates
 from headway_router.kv_events.outcomes import CacheKnowledge
+from headway_router.metric_labels import EndpointCondition
 from headway_router.metric_readings import Readings, SnapshotReadings
-from headway_router.metric_table import EndpointCondition
 from headway_router.openai.ratios import TokenRatios
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from headway_core.events import UsageReported
 from headway_core.sampling import SampleBudget
-from headway_router.dispatch import Dispatched, Dispatcher
-from headway_router.metric_table import SampleOutcome, TokenSource
+from headway_router.dispatch import Dispatcher, OpenRequest
+from headway_router.metric_labels import SampleOutcome, TokenSource
 from headway_router.metrics import Metrics
 from headway_router.openai.ratios import TokenRatios
 from headway_router.openai.usage import Usage, UsageReader
@@ -78,14 +78,14 @@ class Sampling:
             gaps.observe(seconds / tokens)
 
     def ended(
-        self, sent: Dispatched, hit_tokens: int | None, outcome: SampleOutcome, usage: Usage | None
+        self, sent: OpenRequest, hit_tokens: int | None, outcome: SampleOutcome, usage: Usage | None
     ) -> None:
         self._budget.give_back(sent.pool)
         self._metrics.sampled.labels(sent.pool, outcome).add()
         if usage is not None:
             self._learn(sent, hit_tokens, usage)
 
-    def _learn(self, sent: Dispatched, hit_tokens: int | None, usage: Usage) -> None:
+    def _learn(self, sent: OpenRequest, hit_tokens: int | None, usage: Usage) -> None:
         request, pool = sent.request, sent.pool
         prompt, hit = self._metrics.sampled_prompt_tokens, self._metrics.sampled_hit_tokens
         if usage.prompt_tokens is not None:
@@ -107,7 +107,7 @@ class Sampling:
 class Sample:
     """One response that is read."""
 
-    def __init__(self, sampling: Sampling, sent: Dispatched, hit_tokens: int | None) -> None:
+    def __init__(self, sampling: Sampling, sent: OpenRequest, hit_tokens: int | None) -> None:
         self._sampling = sampling
         self._sent = sent
         self._hit_tokens = hit_tokens

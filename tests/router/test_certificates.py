@@ -17,7 +17,7 @@ from edge.certificates import Authority, Secret
 from headway_router.certificates import MAX_FILE_BYTES, CertificateFiles, Certificates
 from headway_router.errors import BadCertificate
 from headway_router.key_pair import KeyPair, checked, self_signed
-from headway_router.metric_table import ReloadOutcome
+from headway_router.metric_labels import ReloadOutcome
 from headway_router.metrics import Metrics
 
 AUTHORITY = Authority()

@@ -25,7 +25,7 @@ from headway_core.policy import Fleet, FlowControl, Observability, Policy
 from headway_core.testing import a_chain, a_pool, a_request
 from headway_router.decision_log import MAX_PENDING_BYTES, DecisionLog, is_sampled
 from headway_router.errors import CannotWrite
-from headway_router.metric_table import LogLineOutcome
+from headway_router.metric_labels import LogLineOutcome
 from headway_router.metrics import Metrics
 from headway_sim.decision_log import read, replay
 from headway_sim.errors import InvalidLog

@@ -16,17 +16,10 @@ from headway_core.outcomes import (
     ShedReason,
 )
 from headway_router.errors import RejectReason
+from headway_router.metric_labels import EndpointCondition, FirstTokenOutcome, Phase, ScrapeOutcome
 from headway_router.metric_page import markdown
 from headway_router.metric_readings import Readings
-from headway_router.metric_table import (
-    TABLE,
-    EndpointCondition,
-    FirstTokenOutcome,
-    Kind,
-    Phase,
-    Row,
-    ScrapeOutcome,
-)
+from headway_router.metric_table import TABLE, Kind, Row
 from headway_router.metrics import Metrics
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"

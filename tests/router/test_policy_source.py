@@ -13,7 +13,7 @@ from headway_core.policy import Fleet
 from headway_router import policy_source
 from headway_router.config_folder import Contents, scan
 from headway_router.logs import JsonLines
-from headway_router.metric_table import ReloadOutcome
+from headway_router.metric_labels import ReloadOutcome
 from headway_router.metrics import Metrics
 from headway_router.policy_source import FolderSource
 

@@ -8,7 +8,7 @@ from headway_core.outcomes import Placed
 from headway_core.policy import Fleet, Policy, Pool
 from headway_core.router import Router
 from headway_router.lag import sample_lag
-from headway_router.metric_table import EndpointCondition
+from headway_router.metric_labels import EndpointCondition
 from headway_router.metrics import Metrics
 from headway_router.readings import readings
 

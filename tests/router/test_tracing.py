@@ -13,7 +13,7 @@ from headway_core.outcomes import Held, Placed, Shed
 from headway_core.policy import FlowControl, Observability, Policy
 from headway_core.router import Router
 from headway_core.testing import a_pool, a_request, a_router
-from headway_router.metric_table import SpanOutcome
+from headway_router.metric_labels import SpanOutcome
 from headway_router.metrics import Metrics
 from headway_router.otlp import MOST_PENDING, OtlpExporter, as_json
 from headway_router.tracing import Span, Tracer

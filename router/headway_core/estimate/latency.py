@@ -97,17 +97,6 @@ class LatencyModel:
         law_s = max(_LEAST_S, tier.rate.overhead_s + tier.rate.seconds(work))
         tier.residuals.learn(known.correction * law_s, observed_s)
         known.correct(observed_s / law_s)
-        self._teach(tier, work, observed_s)
-
-    def calibrate(self, endpoint_id: EndpointId, work: Work, observed_s: float) -> None:
-        """The same of one whose work is known, not predicted.
-
-        Residuals are errors of predictions, so they learn nothing from it.
-        """
-        if known := self.endpoints.get(endpoint_id):
-            self._teach(known.tier, work, observed_s)
-
-    def _teach(self, tier: Tier, work: Work, observed_s: float) -> None:
         if tier.rate.learn(work, observed_s):
             # What was measured against the wrong law says nothing about the new one.
             tier.residuals = Residuals()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from enum import StrEnum
 from random import Random
 
 import grpc
@@ -20,13 +19,6 @@ REPORT_QUIET_S = 0.2
 """Between two reports, however much changes."""
 
 
-class Reception(StrEnum):
-    """What became of a snapshot."""
-
-    TAKEN = "taken"
-    REFUSED = "refused"
-
-
 class Client:
     """``take`` gets every snapshot, ``report`` says what to report now.
 
@@ -38,7 +30,7 @@ class Client:
         channels: Channels,
         *,
         subscription: Callable[[], pb.SubscribeRequest],
-        take: Callable[[pb.Snapshot], Reception],
+        take: Callable[[pb.Snapshot], None],
         report: Callable[[], pb.ReportRequest],
         rng: Random,
         report_s: float = REPORT_S,
@@ -119,9 +111,8 @@ class Client:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            log.info(
-                "discovery.ended", extra={"operator": way.address}
-            )  # its channel was closed, or this replica left
+            # Its channel was closed, or this replica was left.
+            log.info("discovery.ended", extra={"operator": way.address})
         finally:
             self.connected = ""
             call.cancel()

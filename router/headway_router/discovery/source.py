@@ -17,12 +17,12 @@ from headway_proto.v1alpha1 import discovery_pb2 as pb
 from headway_proto.v1alpha1.messages import Undecodable, decoded
 from headway_router.discovery import disk
 from headway_router.discovery.channels import Channels
-from headway_router.discovery.client import Client, Reception
+from headway_router.discovery.client import Client
 from headway_router.discovery.fail_open import FailOpen
 from headway_router.discovery.keeper import Keeper, Taken
 from headway_router.discovery.saver import Saver
+from headway_router.metric_labels import ResourceKind, SnapshotOrigin
 from headway_router.metric_readings import SnapshotReadings
-from headway_router.metric_table import ResourceKind, SnapshotOrigin
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class DiscoverySource:
                 tasks.create_task(self._saver.run())
             tasks.create_task(self._let_go())
 
-    def take(self, message: pb.Snapshot) -> Reception:
+    def take(self, message: pb.Snapshot) -> None:
         """All of a snapshot, or nothing."""
         ack = pb.Ack(
             server_id=message.server_id,
@@ -155,13 +155,13 @@ class DiscoverySource:
         except Undecodable as error:
             ack.verdict, ack.reason, ack.message = pb.Ack.NACK, error.reason, str(error)
             log.warning("snapshot.refused", extra={"reason": error.reason, "why": str(error)})
-            return Reception.REFUSED
+            return
         taken = self._keeper.take(snapshot, message.server_id, self._clock())
         self._held_hash = snapshot.content_hash
         self._apply(taken, SnapshotOrigin.STREAM)
         if self._saver is not None:
             self._saver.save(taken.effective)
-        return self._staleness(taken, ack)
+        self._note_staleness(taken, ack)
 
     def report(self) -> pb.ReportRequest:
         request = pb.ReportRequest(router=self._router, ack=self._ack)
@@ -205,16 +205,14 @@ class DiscoverySource:
             self._fleet = fleet
             (self._on_cold_fleet if cold else self._on_fleet)(fleet)
 
-    def _staleness(self, taken: Taken, ack: pb.Ack) -> Reception:
-        now = self._clock()
+    def _note_staleness(self, taken: Taken, ack: pb.Ack) -> None:
         if not taken.is_stale:
             self._stale_since = None
-            return Reception.TAKEN
+            return
         ack.reason, ack.message = "StaleServer", "it lags behind what this router has"
         if self._stale_since is None:
-            self._stale_since = now
+            self._stale_since = self._clock()
         self._held_hash = ""  # not what is in force
-        return Reception.TAKEN
 
     async def _let_go(self) -> None:
         """Looks again at endpoints that are kept although nobody tells of them."""

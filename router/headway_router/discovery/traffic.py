@@ -37,7 +37,7 @@ def _traffic(uid: str, stats: PoolStats, metrics: Metrics) -> pb.PoolTraffic:
         queued_requests=stats.held,
         with_slo=seen.with_slo,
         met_slo=seen.met_slo,
-        ttft_bounds_seconds=seen.ttft.bounds,
+        ttft_bounds_seconds=seen.ttft.bounds_s,
         ttft_counts=seen.ttft.counts,
     )
 

@@ -13,7 +13,7 @@ from headway_core.events import Scraped, Unreachable
 from headway_core.facts import EndpointId, EngineView
 from headway_router.endpoints.cadence import Cadence, Schedule
 from headway_router.endpoints.dialects import engine_view
-from headway_router.metric_table import ScrapeOutcome
+from headway_router.metric_labels import ScrapeOutcome
 from headway_router.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from headway_router.extproc.messages import (
 )
 from headway_router.extproc.session import Session, SessionOptions
 from headway_router.extproc.tap import Tap
-from headway_router.metric_table import Phase
+from headway_router.metric_labels import Phase
 from headway_router.metrics import Metrics
 from headway_router.openai.intake import Intake
 from headway_router.sampling import Sampling

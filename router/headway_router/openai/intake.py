@@ -9,7 +9,7 @@ from headway_core.facts import EndpointId, InferenceRequest
 from headway_core.values import value
 from headway_router.catalogue import Catalogue, ModelName
 from headway_router.errors import RejectReason, RequestRejected
-from headway_router.metric_table import Phase
+from headway_router.metric_labels import Phase
 from headway_router.metrics import Metrics
 from headway_router.openai.blocks import BLOCK_TOKENS, block_hashes
 from headway_router.openai.content import content_of

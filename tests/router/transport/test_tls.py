@@ -18,7 +18,7 @@ from edge.harness import ADDRESSES, Edge
 from headway_router.certificates import Certificates
 from headway_router.extproc.messages import BodyMode
 from headway_router.health import Health
-from headway_router.metric_table import ReloadOutcome
+from headway_router.metric_labels import ReloadOutcome
 from headway_router.serving import certificates_for, transport_for
 from headway_router.settings import Settings
 from headway_router.transport import Transport
