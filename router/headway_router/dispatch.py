@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import time
 from uuid import uuid4
 
 from headway_core.events import Cancelled, Event, Failed, Finished, FirstToken
-from headway_core.facts import EndpointId, InferenceRequest
+from headway_core.facts import InferenceRequest
 from headway_core.outcomes import Held, Outcome, Placed, Shed
 from headway_core.policy import Fleet, PrefixAffinity
 from headway_core.router import Router
@@ -15,30 +15,11 @@ from headway_router.catalogue import Catalogue
 from headway_router.kv_events.prompts import Prompts
 from headway_router.metric_labels import FirstTokenOutcome
 from headway_router.metrics import Metrics
-
-Settle = Callable[[Outcome], None]
-"""Takes the outcome of a request that was held."""
+from headway_router.open_requests import EndedRequests, OpenRequest, Settle
 
 SHORTEST_WAIT_S = 0.005
 """The timer looks at the core at most this often: deadlines come with every request, and one
 wake-up serves many.  It is less than an engine's step, so nothing that is due notices."""
-
-
-@dataclass(slots=True)
-class OpenRequest:
-    """A request whose stream has not ended; dispatched, once it has an endpoint."""
-
-    settle: Settle
-    request: InferenceRequest
-    arrived_s: float
-    pool: str
-    endpoint_id: EndpointId | None = None
-    """Where it was sent; None: it is held."""
-    has_first_token: bool = False
-    is_released: bool = False
-    """The core was told of its end already."""
-    is_sampled: bool = False
-    """Its response is read to the end."""
 
 
 class Dispatcher:
@@ -61,6 +42,7 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._open: dict[str, OpenRequest] = {}
+        self._ended = EndedRequests()
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = float("inf")
         self._failed: asyncio.Future[None] | None = None
@@ -128,6 +110,8 @@ class Dispatcher:
                     )
                 if isinstance(event, Cancelled):
                     self._metrics.cancelled(opened.pool)
+                elif not opened.has_first_token:
+                    self._ended.remember(opened)
         self._tell(event)
 
     def dispatched(self, request_id: str) -> OpenRequest | None:
@@ -219,18 +203,24 @@ class Dispatcher:
     def _count_first_token(self, event: FirstToken) -> None:
         opened = self._open.get(event.request_id)
         if opened is None:
-            self._metrics.first_token(FirstTokenOutcome.UNKNOWN)
+            placement = self._ended.take(event.request_id)
+        elif opened.has_first_token or opened.is_released:
+            placement = None
+        else:
+            placement = opened.placement
+        if placement is None:
+            is_known = opened is not None
+            outcome = FirstTokenOutcome.IGNORED if is_known else FirstTokenOutcome.UNKNOWN
+            self._metrics.first_token(outcome)
             return
-        if opened.endpoint_id is None or opened.has_first_token or opened.is_released:
-            self._metrics.first_token(FirstTokenOutcome.IGNORED)
-            return
-        opened.has_first_token = True
+        if opened is not None:
+            opened.has_first_token = True
         tracked = self._core.tracked(event.request_id)
         self._metrics.first_token(
             FirstTokenOutcome.MATCHED,
-            pool=opened.pool,
-            ttft_s=self._clock() - opened.arrived_s,
+            pool=placement.pool,
+            ttft_s=self._clock() - placement.arrived_s,
             target_s=None if tracked is None else tracked.ttft_s,
         )
-        if event.endpoint_id is not None and event.endpoint_id != opened.endpoint_id:
-            self._metrics.fallback(opened.pool)
+        if event.endpoint_id is not None and event.endpoint_id != placement.endpoint_id:
+            self._metrics.fallback(placement.pool)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from headway_core.events import UsageReported
 from headway_core.sampling import SampleBudget
-from headway_router.dispatch import Dispatcher, OpenRequest
+from headway_router.dispatch import Dispatcher
 from headway_router.metric_labels import SampleOutcome, TokenSource
 from headway_router.metrics import Metrics
+from headway_router.open_requests import OpenRequest
 from headway_router.openai.ratios import TokenRatios
 from headway_router.openai.usage import Usage, UsageReader
 

@@ -9,6 +9,7 @@ from headway_core.events import Cancelled, Finished, FirstToken
 from headway_core.facts import InferenceRequest
 from headway_core.outcomes import Held, Outcome, Placed, Shed, ShedReason
 from headway_core.policy import Fleet, FlowControl, Policy
+from headway_router.open_requests import REMEMBERED
 
 LONG_TOKENS = 30_000
 """As much prefill as an engine is given at a time."""
@@ -96,6 +97,20 @@ def test_first_tokens_are_counted_once_per_request() -> None:
         for outcome in ("matched", "ignored", "unknown")
     }
     assert counts == {"matched": 1, "ignored": 1, "unknown": 1}
+
+
+def test_a_tap_may_tell_of_an_answer_when_its_request_has_ended() -> None:
+    """Once; and of no more than were remembered."""
+    edge = an_edge()
+    for number in range(REMEMBERED + 1):
+        outcome = edge.dispatcher.place(a_request(f"r{number}"), ignored)
+        assert isinstance(outcome, Placed)
+        edge.dispatcher.observe(Finished(f"r{number}"))
+    for request_id in ("r0", "r1", "r1"):
+        edge.dispatcher.observe(FirstToken(request_id, "10.9.9.9:1"))
+    assert edge.count("headway_first_tokens_total", outcome="matched") == 1
+    assert edge.count("headway_first_tokens_total", outcome="unknown") == 2
+    assert edge.count("headway_fallbacks_total", pool="default/m") == 1
 
 
 def test_a_refusal_of_an_engine_frees_it_for_others_and_keeps_the_id() -> None:

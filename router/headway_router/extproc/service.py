@@ -149,11 +149,12 @@ class Exchange:
         return replies
 
     def _place(self, request: InferenceRequest) -> list[bytes]:
-        started, start_ns = perf_counter(), time_ns()
+        tracer, started = self._processor.tracer, perf_counter()
+        start_ns = 0 if tracer is None else time_ns()
         outcome = self._processor.dispatcher.place(request, self._settle)
         self._processor.metrics.phase_s[Phase.PLACE].observe(perf_counter() - started)
-        if self._processor.tracer is not None:
-            self._processor.tracer.begin(outcome, self._traceparent, start_ns)
+        if tracer is not None:
+            tracer.begin(outcome, self._traceparent, start_ns)
         return self._resume(outcome)
 
     def _settle(self, outcome: Outcome) -> None:

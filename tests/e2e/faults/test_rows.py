@@ -1,6 +1,7 @@
 """Faults under load, one after the other: no request is lost, mixed up or cut short in silence.
 
-300 requests of each, or 10,000 on both transports with ``make soak``; the table: `docs/faults.md`.
+300 requests of each on the default transport, or 10,000 on both with ``make soak``; the table:
+`docs/faults.md`.
 """
 
 import os
@@ -16,10 +17,12 @@ from fault_rows.page import markdown
 from fault_rows.rig import Rig, rigged
 from fault_rows.rows import ROWS, Row
 from gateway_stack.stack import engines_are_idle, leases_returned
+from headway_router.settings import Settings
 from machine_cache import Tell
 
 SOAK = os.environ.get("HEADWAY_SOAK") == "1"
-TRANSPORTS = ["h2", "grpc-aio"] if SOAK else ["h2"]
+DEFAULT_TRANSPORT = Settings.model_fields["transport"].default
+TRANSPORTS = ["h2", "grpc-aio"] if SOAK else [DEFAULT_TRANSPORT]
 PAGE = Path(__file__).parents[3] / "docs" / "faults.md"
 
 
